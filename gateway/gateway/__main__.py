@@ -1,0 +1,28 @@
+"""Wires and runs the gateway process, which answers where no single service can: status, reflection and health."""
+
+from gateway.contract import load
+from gateway.servicer import GatewayServicer
+from gateway.settings import Settings, addresses
+from gateway.watch import ServiceWatch
+from meshkit.serve import run, serve
+
+
+async def main() -> None:
+    """Serves until told to stop."""
+    settings = Settings.load()
+    api = load()
+    others = [owner for owner in api.owners if owner != settings.service]
+    watches = {
+        owner: ServiceWatch(owner, replicas, timeout_seconds=settings.status_timeout_seconds)
+        for owner, replicas in addresses(others).items()
+    }
+    await serve(
+        settings,
+        servicers=[GatewayServicer(list(watches.values()))],
+        dependencies=list(watches.values()),
+        stands_for={service: watches[owner] for service, owner in api.services.items() if owner in watches},
+    )
+
+
+if __name__ == "__main__":
+    run(main)

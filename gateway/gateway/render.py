@@ -1,0 +1,106 @@
+"""Fills in envoy.yaml from the protos and the environment: ``python -m gateway.render --out FILE``.
+
+The descriptor set that Envoy transcodes by is written beside it, as ``FILE`` with the suffix ``.binpb``.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+from pydantic import ValidationError
+
+from gateway.contract import Contract, load
+from gateway.local_replies import local_replies
+from gateway.settings import EdgeSettings, addresses
+
+Replicas = Mapping[str, Sequence[tuple[str, int]]]
+
+_LATE_SECONDS = 0.5
+"""What a service gets more than the edge waits."""
+
+
+def main() -> None:
+    """Renders for the environment, or ends with one line that says what is wrong with it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="the file that Envoy is to read")
+    options = parser.parse_args()
+    contract = load()
+    try:
+        write(options.out, contract, EdgeSettings(), addresses(contract.owners))
+    except (ValidationError, ValueError) as error:
+        sys.exit(f"the edge cannot be configured: {_one_line(error)}")
+
+
+def write(out: Path, contract: Contract, edge: EdgeSettings, clusters: Replicas) -> None:
+    """Writes Envoy's configuration and its descriptor set.
+
+    Args:
+        out: The configuration's path.
+        contract: The API.
+        edge: The limits and ports of the edge.
+        clusters: The replicas, host and port, of every service.
+    """
+    descriptors = out.resolve().with_suffix(".binpb")
+    descriptors.write_bytes(contract.descriptor_set())
+    out.write_text(render(contract, edge, clusters, descriptors))
+
+
+def render(contract: Contract, edge: EdgeSettings, clusters: Replicas, descriptors: Path) -> str:
+    """Returns Envoy's configuration.
+
+    Args:
+        contract: The API.
+        edge: The limits and ports of the edge.
+        clusters: The replicas, host and port, of every service.
+        descriptors: Where Envoy finds the descriptor set.
+    """
+    environment = jinja2.Environment(
+        line_statement_prefix="#%",
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 -- YAML, no HTML
+    )
+    template = environment.from_string(resources.files("gateway").joinpath("envoy.yaml").read_text())
+    host, _, port = edge.otlp_endpoint.removeprefix("http://").rpartition(":")
+    return template.render(
+        contract=contract,
+        edge=edge,
+        clusters=clusters,
+        replies=local_replies(contract),
+        descriptors=str(descriptors),
+        grpc_timeout=f"{round((edge.request_timeout_seconds + _LATE_SECONDS) * 1000)}m",
+        otlp=(host, port),
+        status_filter=_status_filter,
+        path_filter=_path_filter,
+    )
+
+
+def _status_filter(operator: str, status: int) -> str:
+    # Envoy wants a name under which the value could be overridden at run time.
+    value = f"{{default_value: {status}, runtime_key: edge.unused}}"
+    return f"status_code_filter: {{comparison: {{op: {operator}, value: {value}}}}}"
+
+
+def _path_filter(patterns: Sequence[str]) -> str:
+    # One filter a path: Envoy bounds the size of a single expression.
+    filters = [
+        {"header_filter": {"header": {"name": ":path", "string_match": {"safe_regex": {"regex": each}}}}}
+        for each in patterns
+    ]
+    return json.dumps(filters[0] if len(filters) == 1 else {"or_filter": {"filters": filters}})
+
+
+def _one_line(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(
+            f"GEOMESH_EDGE_{'_'.join(map(str, e['loc']))}".upper() + f": {e['msg']}" for e in error.errors()
+        )
+    return str(error)
+
+
+if __name__ == "__main__":
+    main()

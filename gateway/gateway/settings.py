@@ -1,0 +1,94 @@
+"""What can be set of the edge and of the gateway process."""
+
+import os
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from meshkit.settings import ServiceSettings
+
+
+class Settings(ServiceSettings, service="gateway"):
+    """The gateway process: ``GEOMESH_GATEWAY_…``. Where the services are, `addresses` tells."""
+
+    status_timeout_seconds: float = Field(
+        1.0, gt=0, le=10, description="Time in seconds that a service gets to say how it fares."
+    )
+
+
+class EdgeSettings(BaseSettings):
+    """Envoy: ``GEOMESH_EDGE_…``, read when its configuration is rendered."""
+
+    model_config = SettingsConfigDict(env_prefix="GEOMESH_EDGE_", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address of the public listener.")
+    port: int = Field(8080, ge=1, le=65535, description="Port of the public listener.")
+    admin_port: int = Field(9901, ge=1, le=65535, description="Port of Envoy's admin listener, always on loopback.")
+    workers: int = Field(1, ge=1, le=256, description="Envoy's worker threads; read by whoever starts it.")
+    request_timeout_seconds: float = Field(
+        30.0, gt=0, le=3600, description="Time in seconds that a call that is no stream may take, retries included."
+    )
+    stream_idle_seconds: float = Field(
+        300.0, gt=0, description="Time in seconds without a byte after which a stream is ended; heartbeats come each 30."
+    )
+    body_seconds: float = Field(
+        60.0, gt=0, description="Time in seconds in which the body of a REST request must arrive."
+    )
+    max_body_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="Largest body of a REST request in bytes.")
+    max_reply_bytes: int = Field(
+        32 * 1024 * 1024, ge=1024, description="Largest REST reply in bytes; JSON takes about thrice what protobuf does."
+    )
+    max_connections: int = Field(10_000, ge=1, description="Client connections open at one time.")
+    max_requests: int = Field(
+        1_000, ge=1, description="Calls that are no stream, open to one service at one time; more are refused with 429."
+    )
+    max_streams: int = Field(10_000, ge=1, description="Streams open to one service at one time.")
+    max_heap_bytes: int = Field(
+        1024**3, ge=64 * 1024**2, description="Memory in bytes near which Envoy refuses new requests."
+    )
+    trusted_hops: int = Field(
+        0, ge=0, le=10, description="Proxies of ours before Envoy, whose X-Forwarded-For is to be believed."
+    )
+    cors_origins: list[str] = Field(
+        [], description='Origins whose pages may call, as JSON, e.g. ["https://example.org"]; ["*"] for all.'
+    )
+    otlp_endpoint: str = Field("", description="gRPC address of an OpenTelemetry collector; empty turns tracing off.")
+    trace_sample_ratio: float = Field(
+        0.01, ge=0, le=1, description="Share of requests traced among those that come without a trace of their own."
+    )
+
+
+def addresses(services: Iterable[str]) -> dict[str, list[tuple[str, int]]]:
+    """Returns the replicas, each as host and port, of every service in `services`.
+
+    They are read from ``GEOMESH_GATEWAY_<SERVICE>_ADDRESS``, a gRPC target such as ``geocoder:50051`` or
+    ``ipv4:127.0.0.1:18100,127.0.0.1:18101``, and for the gateway itself from ``GEOMESH_GATEWAY_ADDRESS``. The default
+    is the service's name as a host name, port 50051. They are no fields of `Settings`, because the protos say which
+    services there are.
+
+    Raises:
+        ValueError: An address has no host or no port.
+    """
+    return {service: _replicas(service) for service in services}
+
+
+def _replicas(service: str) -> list[tuple[str, int]]:
+    whose = "" if service == Settings.service else f"{service.replace('-', '_').upper()}_"
+    variable = f"GEOMESH_GATEWAY_{whose}ADDRESS"
+    target = os.environ.get(variable) or f"{service}:50051"
+    for scheme in ("ipv4:", "ipv6:", "dns:///", "dns:"):
+        target = target.removeprefix(scheme)
+    return [_host_and_port(variable, each) for each in target.split(",")]
+
+
+def _host_and_port(variable: str, text: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"{variable}: {error}") from None
+    if not host or not port:
+        raise ValueError(f"{variable}: {text!r} is not host:port")
+    return host, port

@@ -1,0 +1,43 @@
+"""Renders Envoy's configuration as for a default environment and lets Envoy judge it: ``python -m gateway.validate``."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from gateway.contract import load
+from gateway.render import write
+from gateway.settings import EdgeSettings
+
+# Both faces of every switch, so that what is rarely on cannot rot.
+_ENVIRONMENTS = {
+    "default": EdgeSettings.model_construct(),
+    "with tracing and CORS": EdgeSettings.model_construct(
+        otlp_endpoint="otel-collector:4317", cors_origins=["https://example.org", "*"], trusted_hops=1
+    ),
+}
+
+
+def main() -> None:
+    """Ends with 1 and Envoy's words if it refuses a configuration."""
+    contract = load()
+    clusters = {service: [(service, 50051)] for service in contract.owners}
+    for name, edge in _ENVIRONMENTS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            configuration = Path(folder) / "envoy.yaml"
+            write(configuration, contract, edge, clusters)
+            envoy = [
+                str(Path(sys.executable).with_name("envoy")),
+                "--mode",
+                "validate",
+                "--config-path",
+                str(configuration),
+            ]
+            judged = subprocess.run(envoy, capture_output=True, text=True, check=False)  # noqa: S603 -- our own
+        if judged.returncode != 0:
+            sys.exit(f"Envoy refuses the {name} configuration:\n{judged.stderr}{judged.stdout}")
+        sys.stdout.write(f"Envoy takes the {name} configuration\n")
+
+
+if __name__ == "__main__":
+    main()
