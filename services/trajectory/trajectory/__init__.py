@@ -1,0 +1,1 @@
+"""The trajectory service: where things have been, and what their tracks tell."""
