@@ -1,0 +1,146 @@
+"""A real trajectory service on a database of its own, and callers of several tenants."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
+from hypothesis import HealthCheck, settings
+
+from geomesh.trajectory.v1 import trajectory_pb2 as pb
+from geomesh.trajectory.v1 import trajectory_pb2_grpc
+from meshkit.postgres import Postgres
+from meshkit.serve import running
+from tests.meshkit.conftest import Issuer, issuer
+from trajectory.repository import PositionRepository
+from trajectory.servicer import TrajectoryServicer
+from trajectory.settings import Settings
+from trajectory.trajectories import Trajectories
+
+__all__ = ["issuer"]
+
+# A busy machine is slow, not wrong.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+
+SHARED = Path("/work/shared/data/trajectories")
+START = datetime(2022, 1, 3, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    """Returns the time so many seconds after the tests' beginning."""
+    return START + timedelta(seconds=seconds)
+
+
+def position(
+    entity_id: str = "ship", seconds: float = 0.0, lat: float = 1.0, lng: float = 2.0, **more: Any
+) -> pb.Position:
+    """Returns a position."""
+    message = pb.Position(entity_id=entity_id, **more)
+    message.location.lat, message.location.lng = lat, lng
+    message.time.FromDatetime(at(seconds))
+    return message
+
+
+def struct(**fields: Any) -> Struct:
+    """Returns attributes."""
+    message = Struct()
+    message.update(fields)
+    return message
+
+
+def window(start: float | None = None, end: float | None = None) -> dict[str, Any]:
+    """Returns the time filter of a request, in seconds after the tests' beginning."""
+    bounds = {"start_time": start, "end_time": end}
+    return {name: at(seconds) for name, seconds in bounds.items() if seconds is not None}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Calls the service with one token, or none."""
+
+    stub: "trajectory_pb2_grpc.TrajectoryServiceAsyncStub"
+    metadata: tuple[tuple[str, str], ...]
+
+    def call(self, method: str, request: Message) -> Awaitable[Any]:
+        """Calls a unary RPC."""
+        answer: Awaitable[Any] = getattr(self.stub, method)(request, metadata=self.metadata, timeout=30)
+        return answer
+
+    async def ingest(self, *positions: pb.Position) -> pb.IngestPositionsResponse:
+        """Stores a batch."""
+        reply: pb.IngestPositionsResponse = await self.call(
+            "BatchIngestPositions", pb.BatchIngestPositionsRequest(positions=positions)
+        )
+        return reply
+
+    async def stream(self, *chunks: list[pb.Position]) -> pb.IngestPositionsResponse:
+        """Stores chunks of one stream."""
+
+        async def requests() -> AsyncIterator[pb.IngestPositionsRequest]:
+            for chunk in chunks:
+                yield pb.IngestPositionsRequest(positions=chunk)
+
+        reply: pb.IngestPositionsResponse = await self.stub.IngestPositions(
+            requests(), metadata=self.metadata, timeout=30
+        )
+        return reply
+
+    async def track(self, entity_id: str = "ship", **fields: Any) -> pb.Trajectory:
+        """Gets a track."""
+        reply: pb.Trajectory = await self.call("GetTrajectory", pb.GetTrajectoryRequest(entity_id=entity_id, **fields))
+        return reply
+
+
+As = Callable[..., Caller]
+
+
+@pytest.fixture
+async def database(database_url: Callable[[str], str]) -> AsyncIterator[Postgres]:
+    """The migrated, empty database in the service's own role."""
+    database = Postgres(Settings(postgres_dsn=database_url("trajectory")))
+    await database.start()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def repository(database: Postgres) -> PositionRepository:
+    """The repository on that database."""
+    return PositionRepository(database)
+
+
+@pytest.fixture
+async def as_tenant(
+    issuer: tuple[Issuer, int],
+    database: Postgres,
+) -> AsyncIterator[As]:
+    """Returns callers of a server that runs the service as `python -m trajectory` does, one for each tenant."""
+    tokens, port = issuer
+    settings = Settings(port=0, metrics_port=0, auth_address=f"127.0.0.1:{port}", drain_notice_seconds=0)
+    trajectories = Trajectories(PositionRepository(database), max_track_positions=2_500)
+    servicer = TrajectoryServicer(trajectories, clock_skew_seconds=60.0)
+    async with (
+        running(settings, servicers=[servicer]) as ports,
+        grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
+    ):
+        stub: trajectory_pb2_grpc.TrajectoryServiceAsyncStub = trajectory_pb2_grpc.TrajectoryServiceStub(channel)
+
+        def caller(tenant: str | None, *roles: str) -> Caller:
+            if tenant is None:
+                return Caller(stub, ())
+            token = tokens.token(*(roles or ("user",)), tenant=tenant)
+            return Caller(stub, (("authorization", f"Bearer {token}"),))
+
+        yield caller
+
+
+@pytest.fixture
+def acme(as_tenant: As) -> Caller:
+    """A user of the tenant acme."""
+    return as_tenant("acme")

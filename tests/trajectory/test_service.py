@@ -1,0 +1,408 @@
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict
+from google.rpc import error_details_pb2, status_pb2
+
+from geomesh.trajectory.v1 import trajectory_pb2 as pb
+from geomesh.types.v1.types_pb2 import Location
+from meshkit.postgres import Postgres
+from tests.trajectory.conftest import As, Caller, at, position, struct, window
+
+READS = [
+    ("GetTrajectory", pb.GetTrajectoryRequest),
+    ("SummarizeTrajectory", pb.SummarizeTrajectoryRequest),
+    ("DetectStays", pb.DetectStaysRequest),
+]
+
+
+def details(status: status_pb2.Status) -> tuple[str, list[str]]:
+    """Returns the reason and the fields that a status names."""
+    reason, fields = "", []
+    for detail in status.details:
+        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        if detail.Unpack(info):
+            reason = info.reason
+        if detail.Unpack(bad):
+            fields = [violation.field for violation in bad.field_violations]
+    return reason, fields
+
+
+async def refused(call: Any) -> tuple[grpc.StatusCode, str, list[str]]:
+    """Returns code, reason and fields of the error that a call ends with."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    raw = dict(caught.value.trailing_metadata() or ())["grpc-status-details-bin"]
+    assert isinstance(raw, bytes)
+    status = status_pb2.Status.FromString(raw)
+    return caught.value.code(), *details(status)
+
+
+async def test_returns_what_was_ingested(acme: Caller) -> None:
+    sent = position(
+        seconds=1.5,
+        lat=-12.25,
+        lng=179.5,
+        altitude=12.25,
+        accuracy=3.5,
+        speed=1.25,
+        bearing=359.5,
+        attributes=struct(a="é", b=1.5, c=True),
+    )
+    reply = await acme.ingest(sent)
+    assert (reply.accepted_count, reply.duplicate_count, reply.rejected_count) == (1, 0, 0)
+    (point,) = (await acme.track()).points
+    expected = pb.TrackPoint(
+        time=sent.time,
+        location=sent.location,
+        altitude=12.25,
+        accuracy=3.5,
+        speed=1.25,
+        bearing=359.5,
+        attributes=struct(a="é", b=1.5, c=True),
+    )
+    assert point == expected
+
+
+async def test_what_was_not_measured_stays_absent(acme: Caller) -> None:
+    await acme.ingest(position())
+    (point,) = (await acme.track()).points
+    assert not any(point.HasField(name) for name in ("altitude", "accuracy", "speed", "bearing"))
+
+
+async def test_a_measured_zero_is_not_absent(acme: Caller) -> None:
+    await acme.ingest(position(speed=0.0, bearing=0.0))
+    (point,) = (await acme.track()).points
+    assert point.HasField("speed")
+    assert point.HasField("bearing")
+
+
+async def test_late_positions_take_their_place(acme: Caller) -> None:
+    await acme.ingest(position(seconds=20), position(seconds=0))
+    await acme.ingest(position(seconds=10))
+    times = [point.time.seconds for point in (await acme.track()).points]
+    assert times == [int(at(seconds).timestamp()) for seconds in (0, 10, 20)]
+
+
+async def test_a_duplicate_is_counted_and_changes_nothing(acme: Caller) -> None:
+    await acme.ingest(position(lat=1.0))
+    reply = await acme.ingest(position(lat=9.0), position(seconds=1), position(seconds=1, lat=3.0))
+    assert (reply.accepted_count, reply.duplicate_count) == (3, 2)
+    assert [point.location.lat for point in (await acme.track()).points] == [1.0, 1.0]
+
+
+async def test_positions_of_many_years_are_kept(acme: Caller) -> None:
+    seconds = [-60.0 * 366 * 86_400, -23.0 * 366 * 86_400, -86_400.0 * 5, 0.0, 86_400.0 * 40]
+    await acme.ingest(*(position(seconds=each) for each in seconds))
+    assert (await acme.track()).point_count == 5
+
+
+async def test_the_first_second_of_the_year_1000_is_kept(acme: Caller) -> None:
+    first = position()
+    first.time.seconds = -30610224000
+    await acme.ingest(first)
+    assert (await acme.track()).points[0].time == first.time
+
+
+async def test_a_stream_stores_every_chunk_and_counts_over_all(acme: Caller) -> None:
+    chunks = [[position(f"e{index}", chunk) for index in range(700)] for chunk in range(3)]
+    chunks[2][5] = position(lat=91.0)
+    reply = await acme.stream(*chunks)
+    assert (reply.accepted_count, reply.duplicate_count, reply.rejected_count) == (2099, 0, 1)
+    assert [error.index for error in reply.errors] == [1405]
+    assert (await acme.track("e5")).point_count == 2
+
+
+async def test_a_stream_sent_again_stores_nothing_twice(acme: Caller) -> None:
+    chunk = [position(seconds=second) for second in range(10)]
+    await acme.stream(chunk)
+    reply = await acme.stream(chunk, chunk)
+    assert (reply.accepted_count, reply.duplicate_count) == (20, 20)
+
+
+async def test_a_stream_that_broke_off_is_made_whole_by_sending_it_again(acme: Caller) -> None:
+    chunks = [[position(seconds=10 * number + second) for second in range(10)] for number in range(3)]
+    sent = asyncio.Event()
+
+    async def two_chunks_and_silence() -> AsyncIterator[pb.IngestPositionsRequest]:
+        yield pb.IngestPositionsRequest(positions=chunks[0])
+        yield pb.IngestPositionsRequest(positions=chunks[1])
+        sent.set()
+        await asyncio.Event().wait()
+
+    call = acme.stub.IngestPositions(two_chunks_and_silence(), metadata=acme.metadata)
+    await sent.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    reply = await acme.stream(*chunks)
+    assert (reply.accepted_count, (await acme.track()).point_count) == (30, 30)
+
+
+async def test_a_stream_whose_storing_fails_acknowledges_nothing(acme: Caller, database: Postgres) -> None:
+    await database.close()
+    answer = await refused(acme.stream([position()], [position(seconds=1)]))
+    assert answer == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", [])
+
+
+async def test_a_stream_without_chunks_stores_nothing(acme: Caller) -> None:
+    assert (await acme.stream()).accepted_count == 0
+
+
+async def test_a_stream_explains_a_thousand_errors_and_counts_all(acme: Caller) -> None:
+    reply = await acme.stream([position(lat=91.0)] * 600, [position(lat=91.0)] * 600, [position()])
+    assert (len(reply.errors), reply.rejected_count, reply.accepted_count) == (1000, 1200, 1)
+
+
+async def test_two_streams_with_the_same_new_entities_do_not_block_each_other(acme: Caller) -> None:
+    chunks = [[position(f"e{index}", second) for index in range(300)] for second in range(4)]
+    replies = await asyncio.gather(acme.stream(*chunks), acme.stream(*(chunk[::-1] for chunk in chunks[::-1])))
+    assert sum(reply.accepted_count - reply.duplicate_count for reply in replies) == 1200
+
+
+BAD_POSITIONS = [
+    (position(lat=91.0), "INVALID_FIELD", "location.lat"),
+    (position(lng=float("nan")), "INVALID_FIELD", "location.lng"),
+    (position(lng=180.5), "INVALID_FIELD", "location.lng"),
+    (position(speed=-1.0), "INVALID_FIELD", "speed"),
+    (position(speed=float("nan")), "INVALID_FIELD", "speed"),
+    (position(bearing=360.0), "INVALID_FIELD", "bearing"),
+    (position(accuracy=-1.0), "INVALID_FIELD", "accuracy"),
+    (position(altitude=float("inf")), "INVALID_FIELD", "altitude"),
+    (position("a:summary"), "INVALID_FIELD", "entity_id"),
+    (position("a" * 129), "INVALID_FIELD", "entity_id"),
+    (position(attributes=struct(a="b" * 257)), "INVALID_FIELD", "attributes.a"),
+    (position(attributes=struct(a=float("nan"))), "INVALID_FIELD", "attributes.a"),
+    (position(attributes=struct(a=None)), "INVALID_FIELD", "attributes.a"),
+    (position(attributes=struct(a=[1.0])), "INVALID_FIELD", "attributes.a"),
+    (position(attributes=struct(**{"a:b": 1.0})), "INVALID_FIELD", "attributes"),
+    (position(attributes=struct(**{f"name{number}": 1.0 for number in range(33)})), "INVALID_FIELD", "attributes"),
+    (position(attributes=struct(a="b\x00")), "INVALID_FIELD", "attributes.a"),
+    (position(seconds=10 * 365 * 86_400), "TIME_IN_FUTURE", "time"),
+    (position(seconds=-1023 * 365.25 * 86_400), "INVALID_FIELD", "time"),
+    (pb.Position(entity_id="ship", location=Location()), "INVALID_FIELD", "time"),
+]
+
+
+async def test_bad_positions_are_reported_by_index_and_the_good_ones_kept(acme: Caller) -> None:
+    mixed = [[bad, position(seconds=index)] for index, (bad, _, _) in enumerate(BAD_POSITIONS)]
+    reply = await acme.ingest(*itertools.chain.from_iterable(mixed))
+    found = [(error.index, *details(error.status)) for error in reply.errors]
+    assert found == [(2 * index, reason, [field]) for index, (_, reason, field) in enumerate(BAD_POSITIONS)]
+    assert (reply.accepted_count, reply.rejected_count) == (len(BAD_POSITIONS), len(BAD_POSITIONS))
+    assert (await acme.track()).point_count == len(BAD_POSITIONS)
+
+
+async def test_a_position_within_the_clock_skew_is_kept(acme: Caller) -> None:
+    soon = position()
+    soon.time.GetCurrentTime()
+    soon.time.seconds += 30
+    assert (await acme.ingest(soon)).accepted_count == 1
+
+
+async def test_refuses_an_empty_batch(acme: Caller) -> None:
+    assert await refused(acme.ingest()) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", ["positions"])
+
+
+async def test_a_poles_track_is_kept(acme: Caller) -> None:
+    await acme.ingest(position(lat=90.0, lng=0.0), position(seconds=1, lat=-90.0, lng=180.0))
+    summary = await acme.call("SummarizeTrajectory", pb.SummarizeTrajectoryRequest(entity_id="ship"))
+    assert summary.length_meters == pytest.approx(20_003_931.46, abs=0.1)
+
+
+async def test_an_unknown_entity_or_a_time_without_positions_is_not_found(acme: Caller) -> None:
+    await acme.ingest(position(seconds=100))
+    for method, request_type in READS:
+        for request in (request_type(entity_id="nobody"), request_type(entity_id="ship", **window(0, 100))):
+            answer = await refused(acme.call(method, request))
+            assert answer == (grpc.StatusCode.NOT_FOUND, "TRAJECTORY_NOT_FOUND", [])
+
+
+async def test_refuses_an_end_that_is_not_after_the_start(acme: Caller) -> None:
+    for (method, request_type), end in itertools.product(READS, [0.0, -1.0]):
+        answer = await refused(acme.call(method, request_type(entity_id="ship", **window(0, end))))
+        assert answer == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", ["end_time"])
+
+
+async def test_another_tenants_entity_is_not_found(as_tenant: As) -> None:
+    await as_tenant("acme").ingest(position())
+    for (method, request_type), other in itertools.product(READS, ["other", None]):
+        answer = await refused(as_tenant(other).call(method, request_type(entity_id="ship")))
+        assert answer == (grpc.StatusCode.NOT_FOUND, "TRAJECTORY_NOT_FOUND", [])
+
+
+async def test_everyone_reads_what_is_public(as_tenant: As) -> None:
+    await as_tenant("public").ingest(position())
+    assert (await as_tenant(None).track()).point_count == 1
+    assert (await as_tenant("acme").track()).point_count == 1
+
+
+async def test_an_entity_of_ones_own_hides_a_public_one(as_tenant: As) -> None:
+    await as_tenant("public").ingest(position(lat=1.0), position(seconds=1))
+    await as_tenant("acme").ingest(position(lat=2.0))
+    assert [point.location.lat for point in (await as_tenant("acme").track()).points] == [2.0]
+    assert (await as_tenant("other").track()).point_count == 2
+
+
+async def test_ingest_needs_a_token_and_a_role(as_tenant: As) -> None:
+    assert (await refused(as_tenant(None).ingest(position())))[1] == "TOKEN_MISSING"
+    assert (await refused(as_tenant("acme", "public").ingest(position())))[1] == "PERMISSION_MISSING"
+    assert (await refused(as_tenant(None).stream([position()])))[1] == "TOKEN_MISSING"
+
+
+async def test_the_window_holds_its_start_and_not_its_end(acme: Caller) -> None:
+    await acme.ingest(*(position(seconds=second) for second in range(5)))
+    track = await acme.track(**window(1, 3))
+    assert [point.time.ToDatetime().second for point in track.points] == [1, 2]
+
+
+async def test_pages_make_the_whole_track_in_every_format(acme: Caller) -> None:
+    await acme.ingest(*(position(seconds=second, lat=second / 100) for second in range(25)))
+    for chosen in (pb.TRAJECTORY_FORMAT_POINTS, pb.TRAJECTORY_FORMAT_GPX, pb.TRAJECTORY_FORMAT_POLYLINE):
+        counts, token = [], ""
+        for _ in itertools.count():
+            page = await acme.track(page_size=10, page_token=token, format=chosen)
+            counts.append(page.point_count)
+            token = page.next_page_token
+            if not token:
+                break
+        assert counts == [10, 10, 5]
+
+
+async def test_a_page_that_ends_with_the_track_has_no_next(acme: Caller) -> None:
+    await acme.ingest(*(position(seconds=second) for second in range(10)))
+    assert (await acme.track(page_size=10)).next_page_token == ""
+
+
+async def test_page_size_is_clamped_and_not_negative(acme: Caller) -> None:
+    await acme.ingest(*(position(seconds=second) for second in range(1200)))
+    assert (await acme.track()).point_count == 1000
+    assert (await acme.track(page_size=2_000_000_000)).point_count == 1200
+    assert (await refused(acme.track(page_size=-1)))[2] == ["page_size"]
+
+
+async def test_refuses_the_page_token_of_another_query(acme: Caller) -> None:
+    await acme.ingest(*(position(seconds=second) for second in range(5)))
+    token = (await acme.track(page_size=2)).next_page_token
+    for other in ({"entity_id": "boat"}, {"format": pb.TRAJECTORY_FORMAT_GPX}, window(1)):
+        answer = await refused(acme.track(page_size=2, page_token=token, **other))
+        assert answer == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PAGE_TOKEN", ["page_token"])
+
+
+async def test_a_page_of_long_attributes_ends_early(acme: Caller) -> None:
+    long = struct(**{f"name{number}": "x" * 256 for number in range(16)})
+    await acme.ingest(*(position(seconds=second, attributes=long) for second in range(400)))
+    first = await acme.track(page_size=1000)
+    assert 100 < first.point_count < 400
+    rest = await acme.track(page_size=1000, page_token=first.next_page_token)
+    assert first.point_count + rest.point_count == 400
+
+
+async def test_simplified_pages_make_the_simplified_track(acme: Caller) -> None:
+    await acme.ingest(*(position(seconds=second, lat=(second % 2) / 10, lng=second / 10) for second in range(30)))
+    options: dict[str, Any] = {"simplify": pb.SIMPLIFY_DOUGLAS_PEUCKER, "tolerance_meters": 100.0}
+    whole = await acme.track(**options)
+    assert (whole.point_count, whole.unsimplified_count) == (30, 30)
+    first = await acme.track(**options, page_size=20)
+    second = await acme.track(**options, page_size=20, page_token=first.next_page_token)
+    assert [*first.points, *second.points] == list(whole.points)
+    assert second.next_page_token == ""
+
+
+async def test_a_huge_tolerance_leaves_the_ends(acme: Caller) -> None:
+    await acme.ingest(*(position(seconds=second, lat=second / 100) for second in range(9)))
+    for simplify in (pb.SIMPLIFY_DOUGLAS_PEUCKER, pb.SIMPLIFY_TIME_RATIO):
+        track = await acme.track(simplify=simplify, tolerance_meters=1_000_000)
+        assert [point.time.ToDatetime().second for point in track.points] == [0, 8]
+
+
+async def test_refuses_a_tolerance_out_of_range(acme: Caller) -> None:
+    for tolerance in (-1.0, 1e7, float("nan"), float("inf")):
+        answer = await refused(acme.track(simplify=pb.SIMPLIFY_TIME_RATIO, tolerance_meters=tolerance))
+        assert answer == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", ["tolerance_meters"])
+
+
+async def test_refuses_a_tolerance_without_an_algorithm(acme: Caller) -> None:
+    assert (await refused(acme.track(tolerance_meters=5.0)))[2] == ["tolerance_meters"]
+
+
+async def test_a_track_too_long_to_take_whole_is_refused(acme: Caller) -> None:
+    await acme.ingest(*(position(seconds=second) for second in range(2501)))
+    for method, request in [
+        ("GetTrajectory", pb.GetTrajectoryRequest(entity_id="ship", simplify=pb.SIMPLIFY_TIME_RATIO)),
+        ("SummarizeTrajectory", pb.SummarizeTrajectoryRequest(entity_id="ship")),
+        ("DetectStays", pb.DetectStaysRequest(entity_id="ship")),
+    ]:
+        answer = await refused(acme.call(method, request))
+        assert answer == (grpc.StatusCode.INVALID_ARGUMENT, "RESULT_TOO_LARGE", ["end_time"])
+    assert (await acme.track()).point_count == 1000
+
+
+async def test_a_track_of_one_position_has_every_format_and_summary(acme: Caller) -> None:
+    await acme.ingest(position())
+    geojson = MessageToDict((await acme.track(format=pb.TRAJECTORY_FORMAT_GEOJSON)).geojson)
+    assert geojson["geometry"] == {"type": "Point", "coordinates": [2.0, 1.0]}
+    assert (await acme.track(format=pb.TRAJECTORY_FORMAT_POLYLINE)).polyline == "_ibE_seK"
+    assert "<trkpt" in (await acme.track(format=pb.TRAJECTORY_FORMAT_GPX)).gpx
+    summary = await acme.call("SummarizeTrajectory", pb.SummarizeTrajectoryRequest(entity_id="ship"))
+    assert (summary.position_count, summary.length_meters, summary.cell_count) == (1, 0.0, 1)
+    assert not summary.HasField("speed")
+    assert not summary.HasField("bearing")
+    assert not summary.HasField("straightness")
+    stays = await acme.call("DetectStays", pb.DetectStaysRequest(entity_id="ship"))
+    assert len(stays.stays) == 0
+
+
+async def test_summarizes_a_degree_along_the_equator(acme: Caller) -> None:
+    await acme.ingest(*(position(seconds=60 * step, lat=0.0, lng=179.5 + step / 10) for step in range(6)))
+    await acme.ingest(*(position(seconds=60 * step, lat=0.0, lng=-180.5 + step / 10) for step in range(6, 11)))
+    summary = await acme.call("SummarizeTrajectory", pb.SummarizeTrajectoryRequest(entity_id="ship", cell_resolution=0))
+    assert summary.length_meters == pytest.approx(111_319.49, abs=0.01)
+    assert summary.speed.mean == pytest.approx(111_319.49 / 600, abs=0.01)
+    assert summary.bearing.mean == pytest.approx(90.0)
+    assert summary.straightness == pytest.approx(1.0)
+    assert (summary.bounding_box.west, summary.bounding_box.east) == (179.5, -179.5)
+    assert summary.duration.seconds == summary.moving_duration.seconds == 600
+
+
+async def test_refuses_bad_fields_of_summaries_and_stays(acme: Caller) -> None:
+    summary, stays = pb.SummarizeTrajectoryRequest, pb.DetectStaysRequest
+    requests: list[tuple[str, Any, str]] = [
+        ("SummarizeTrajectory", summary(entity_id="ship", cell_resolution=16), "cell_resolution"),
+        (
+            "SummarizeTrajectory",
+            summary(entity_id="ship", stop_speed_meters_per_second=0),
+            "stop_speed_meters_per_second",
+        ),
+        ("SummarizeTrajectory", summary(entity_id=""), "entity_id"),
+        ("DetectStays", stays(entity_id="ship", max_distance_meters=0), "max_distance_meters"),
+        ("DetectStays", stays(entity_id="ship", max_distance_meters=float("nan")), "max_distance_meters"),
+        ("DetectStays", stays(entity_id="ship", min_duration=Duration(seconds=-5)), "min_duration"),
+        ("DetectStays", stays(entity_id="ship", min_duration=Duration()), "min_duration"),
+        ("DetectStays", stays(entity_id="ship", page_size=-1), "page_size"),
+    ]
+    for method, request, field in requests:
+        answer = await refused(acme.call(method, request))
+        assert answer == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", [field])
+
+
+async def test_finds_stays_page_by_page(acme: Caller) -> None:
+    # Ten minutes at each of three places a degree apart.
+    await acme.ingest(
+        *(position(seconds=3600 * place + 60 * minute, lng=float(place)) for place in range(3) for minute in range(11))
+    )
+    request = pb.DetectStaysRequest(entity_id="ship", page_size=2)
+    first = await acme.call("DetectStays", request)
+    request.page_token = first.next_page_token
+    second = await acme.call("DetectStays", request)
+    stays = [*first.stays, *second.stays]
+    assert [stay.location.lng for stay in stays] == pytest.approx([0.0, 1.0, 2.0])
+    assert [stay.duration.seconds for stay in stays] == [600] * 3
+    assert [stay.departed for stay in stays] == [True, True, False]
+    assert [stay.position_count for stay in stays] == [11] * 3
+    assert second.next_page_token == ""
