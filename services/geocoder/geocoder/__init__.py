@@ -1,0 +1,1 @@
+"""Names to places and places to names."""
