@@ -1,0 +1,201 @@
+"""The gazetteer in Postgres."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+import asyncpg
+
+from geocoder.directory import Area, Directory, DirectoryEntry, Translations
+from geocoder.parsing import Reading
+from geocoder.places import Found, Layer, NamedPlace, NameKind, Place, PlaceFilter
+from geocoder.reversing import Near, Surroundings
+from meshkit.errors import MeshError, NotFound, Reason, Unavailable
+from meshkit.health import State
+from meshkit.postgres import Postgres, load_queries
+
+QUERIES: Final = load_queries("geocoder")
+
+_ROWS_OF_READING: Final = 20
+_MOST_LANGUAGES: Final = 64
+_TRADITIONAL_CHINESE: Final = frozenset({"zh-tw", "zh-hk", "zh-mo"})
+_LAST_CHARACTER: Final = "\U0010ffff"
+
+_LAYERS: Final = {layer.value: layer for layer in Layer}
+_KINDS: Final = {kind.value: kind for kind in NameKind}
+
+
+class GazetteerRepository:
+    """Reads places, names and borders; it writes nothing.
+
+    Among the service's dependencies it shows as the gazetteer, which is down until it is loaded.
+    """
+
+    name = "gazetteer"
+    required = False
+    breaker = ""
+
+    def __init__(self, database: Postgres) -> None:
+        self._database = database
+        self._directory: Directory | None = None
+        self._translations: dict[str, Translations] = {}
+        self._reading = asyncio.Lock()
+
+    @property
+    def state(self) -> State:
+        """Whether the gazetteer was there when it was last looked for."""
+        return State.DOWN if self._directory is None else State.OK
+
+    async def start(self) -> None:
+        """Reads countries and regions ahead of the first call; where that fails, the first call tries again."""
+        with contextlib.suppress(MeshError):
+            await self.directory()
+
+    async def close(self) -> None:
+        """Has nothing to give back."""
+
+    async def directory(self) -> Directory:
+        """Returns countries and regions, read once.
+
+        Raises:
+            Unavailable: The gazetteer is not loaded.
+        """
+        if self._directory is None:
+            async with self._reading:
+                if self._directory is None:
+                    self._directory = await self._read_directory()
+        return self._directory
+
+    async def translations(self, language: str) -> Translations:
+        """Returns what countries and regions are called in a language, by id; nothing when it is not known."""
+        language = _known_as(language)
+        if not language:
+            return {}
+        if language not in self._translations:
+            rows = await self._database.fetch(QUERIES["find_division_names"], language)
+            while len(self._translations) >= _MOST_LANGUAGES:
+                del self._translations[next(iter(self._translations))]
+            self._translations[language] = {row["place"]: row["name"] for row in rows}
+        return self._translations[language]
+
+    async def find_named(self, readings: Sequence[Reading], wanted: PlaceFilter, language: str) -> list[Found]:
+        """Returns the places that have a key of a reading and lie in one of its areas, the most important of each."""
+        rows = [
+            (index, key, area.code if area else None)
+            for index, reading in enumerate(readings)
+            for area in reading.areas or (None,)
+            for key in reading.keys
+        ]
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        if not columns:
+            return []
+        found = await self._database.fetch(
+            QUERIES["find_named"], *columns, *_filter(wanted), _known_as(language) or None, _ROWS_OF_READING
+        )
+        return [
+            Found(_place(row), _KINDS[row["kind"]], row["matched_name"], row["key"], reading=row["reading"])
+            for row in found
+        ]
+
+    async def find_similar(
+        self, key: str, also: Sequence[str], least: float, wanted: PlaceFilter, language: str, limit: int
+    ) -> list[Found]:
+        """Returns places with a name that shares at least `least` of its trigrams with `key`, or is one of `also`.
+
+        `similarity` of what it returns is the share of trigrams.
+        """
+        rows = await self._database.fetch(
+            QUERIES["find_similar"], key, least, list(also), *_filter(wanted), _known_as(language) or None, limit
+        )
+        return [
+            Found(_place(row), _KINDS[row["kind"]], row["matched_name"], row["key"], row["similarity"]) for row in rows
+        ]
+
+    async def complete(
+        self, prefix: str, areas: Sequence[Area] | None, wanted: PlaceFilter, language: str
+    ) -> list[Found]:
+        """Returns the most important places in some areas (None for anywhere) with a name that begins with `prefix`."""
+        rows = await self._database.fetch(
+            QUERIES["complete"],
+            prefix,
+            prefix + _LAST_CHARACTER,
+            None if areas is None else [area.code for area in areas],
+            list(wanted.country_codes) or None,
+            [layer.value for layer in wanted.layers] or None,
+            _known_as(language) or None,
+        )
+        return [Found(_place(row), _KINDS[row["kind"]], row["matched_name"], row["key"]) for row in rows]
+
+    async def find_around(
+        self, lat: float, lng: float, radius_meters: float, limit: int, *, postcodes: bool, language: str
+    ) -> Surroundings:
+        """Returns the country of a point in degrees and the places within `radius_meters`."""
+        inside, *near = await self._database.fetch(
+            QUERIES["find_around"], lat, lng, radius_meters, limit, postcodes, _known_as(language) or None
+        )
+        return Surroundings(
+            inside["inside"] or "", inside["is_land"], [Near(_place(row), row["distance_meters"]) for row in near]
+        )
+
+    async def find_place(self, place_id: str, language: str) -> NamedPlace:
+        """Returns a place with all its names.
+
+        Raises:
+            NotFound: There is none.
+        """
+        row = await self._database.fetchrow(QUERIES["find_place"], place_id, _known_as(language) or None)
+        if row is None:
+            raise NotFound(Reason.PLACE_NOT_FOUND, f"no place has the id {place_id}")
+        by_language = dict(zip(row["languages"], row["local_names"], strict=True))
+        return NamedPlace(_place(row), row["main_name"], tuple(row["alternate_names"]), by_language)
+
+    async def _read_directory(self) -> Directory:
+        names, divisions = await asyncio.gather(
+            self._database.fetch(QUERIES["find_directory"]), self._database.fetch(QUERIES["find_divisions"])
+        )
+        if not divisions:
+            raise Unavailable("the gazetteer is not loaded: run python -m geocoder.load", dependency="gazetteer")
+        return Directory(
+            (DirectoryEntry(row["key"], row["areas"], row["is_code"]) for row in names), map(_place, divisions)
+        )
+
+
+def _place(row: asyncpg.Record) -> Place:
+    return Place(
+        row["id"],
+        row["place_id"],
+        _LAYERS[row["layer"]],
+        row["feature_class"],
+        row["name"],
+        row["country_code"],
+        row["admin1_code"],
+        row["admin2_code"],
+        row["admin2_name"],
+        row["timezone"],
+        row["population"],
+        row["importance"],
+        row["lat"],
+        row["lng"],
+        row["iso_code"],
+    )
+
+
+def _filter(wanted: PlaceFilter) -> tuple[Any, ...]:
+    bbox = wanted.bbox
+    return (
+        list(wanted.country_codes) or None,
+        [layer.value for layer in wanted.layers] or None,
+        list(wanted.feature_classes) or None,
+        wanted.min_population or None,
+        wanted.max_population,
+        *((bbox.south, bbox.north, bbox.west, bbox.east) if bbox else (None, None, None, None)),
+    )
+
+
+def _known_as(language: str) -> str:
+    """Returns the tag under which names of a BCP 47 language are kept."""
+    tag = language.lower().replace("_", "-")
+    if tag in _TRADITIONAL_CHINESE or tag.startswith("zh-hant"):
+        return "zh-hant"
+    return tag.split("-")[0]
