@@ -1,0 +1,1 @@
+"""meshkit: what every geomesh service gets for one line of wiring."""
