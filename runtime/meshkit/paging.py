@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import json
-from datetime import datetime
+import math
+from datetime import UTC, datetime
+from types import UnionType
 from typing import Any, TypeAlias
 
 from google.protobuf.message import Message
@@ -22,7 +24,8 @@ class PageToken:
 
     A token carries a digest of its position and of the query it was made for, so that a damaged one, or one of another
     query, is refused. The digest is no signature: a caller can forge a position. That gains nothing, because positions
-    are only ever bound as parameters of a query that filters by tenant itself.
+    are only ever bound as parameters of a query that filters by tenant itself, and because a position whose values the
+    database could not take is refused like a damaged one.
     """
 
     @staticmethod
@@ -37,29 +40,35 @@ class PageToken:
             URL-safe text, empty when `position` is None.
 
         Raises:
-            ValueError: The position does not fit into a token.
+            ValueError: The position does not fit into a token, or holds a value that `decode` refuses.
         """
         if position is None:
             return ""
-        body = json.dumps([_to_json(value) for value in position], separators=(",", ":")).encode()
+        body = json.dumps([_to_json(_storable(value)) for value in position], separators=(",", ":")).encode()
         token = _text(_digest(query, body) + body)
         if len(token) > _MAX_CHARACTERS:
             raise ValueError(f"a page token of {len(token)} characters is longer than {_MAX_CHARACTERS}")
         return token
 
     @staticmethod
-    def decode(token: str, *, query: Message) -> Position | None:
+    def decode(
+        token: str, *, query: Message, types: tuple[type | UnionType, ...] | None = None
+    ) -> tuple[Any, ...] | None:
         """Returns the position after which the page asked for starts, exactly as it was encoded.
 
         Args:
             token: The request's `page_token`.
             query: The request.
+            types: What each value of a position of this query is, e.g. ``(datetime, int)`` or ``(float | None, str)``.
+                None tells nothing of them, for a servicer that looks at each of them itself.
 
         Returns:
             The position, or None for an empty token: the first page.
 
         Raises:
-            InvalidInput: The token is not ours, is damaged, or belongs to another query.
+            InvalidInput: The token is not ours, is damaged, belongs to another query, or holds a position of other
+                types, or a value that fits into no column: an integer of more than 64 bits, a float that is not
+                finite, text with a NUL, a time without a zone.
         """
         if not token:
             return None
@@ -68,9 +77,12 @@ class PageToken:
         if digest != _digest(query, body):
             raise _refusal()
         try:
-            return tuple(_from_json(value) for value in json.loads(body))
-        except (ValueError, TypeError, LookupError, RecursionError) as error:
+            position = tuple(_storable(_from_json(value)) for value in json.loads(body))
+        except (ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
             raise _refusal() from error
+        if types is not None and not (len(position) == len(types) and all(map(isinstance, position, types))):
+            raise _refusal()
+        return position
 
 
 def _refusal() -> InvalidInput:
@@ -121,4 +133,26 @@ def _from_json(value: Any) -> Any:
         return datetime.fromisoformat(text) if kind == "time" else base64.urlsafe_b64decode(text + "===")
     if isinstance(value, list):
         raise TypeError("a position is flat")
+    return value
+
+
+def _storable(value: Any) -> Any:
+    """Returns the value if a column can hold it, else raises ValueError."""
+    match value:
+        case bool():  # an int to Python, but never a sort key
+            fits = False
+        case int():
+            fits = -(2**63) <= value < 2**63
+        case float():
+            fits = math.isfinite(value)
+        case str():
+            value.encode()  # raises for half of a surrogate pair
+            fits = "\0" not in value
+        case datetime():
+            fits = value.tzinfo is not None
+            value.astimezone(UTC)  # raises for a time that is in no year in UTC
+        case _:
+            fits = value is None or isinstance(value, bytes)
+    if not fits:
+        raise ValueError(f"no column holds {value!r}")
     return value
