@@ -88,6 +88,7 @@ class Load:
         self._console = console
         self._read = read or _read_gazetteer
         self._version = gazetteer_version(folder)
+        self._run_name = f"{self._version}_{int(time.time()):x}"
         self._statements = _statements()
         self._done: dict[str, int] = {}
         self._entries: list[Entry] | None = None
@@ -175,7 +176,7 @@ class Load:
 
     def _run(self, statement: str) -> Step:
         async def step(connection: "Connection") -> int:
-            await connection.execute(self._statements[statement].format(version=self._version))
+            await connection.execute(self._statements[statement].format(run=self._run_name))
             return 0
 
         return step
