@@ -1,0 +1,72 @@
+"""Computes indices of concentrations that a caller brings, as many as they like in one go."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from airquality.assessment import Assessment, assess
+from airquality.index import has_table
+from airquality.readings import check_concentration
+from airquality.standards import Standard
+from airquality.units import TO_USUAL, AveragingPeriod, Pollutant
+from meshkit.errors import InvalidInput
+
+
+class Concentration(NamedTuple):
+    """A concentration in `unit`, a code of Unit or 0; `averaging_period` 0 is what the index takes for a day."""
+
+    pollutant: Pollutant
+    averaging_period: int
+    value: float
+    unit: int
+
+
+class Item(NamedTuple):
+    """The concentrations of one place and time, and where in the standard's versions the one to use stands."""
+
+    version: int
+    concentrations: Sequence[Concentration]
+
+
+def check_item(standard: Standard, item: Item) -> None:
+    """Returns when all of an item's concentrations can be true and have a table.
+
+    Raises:
+        InvalidInput: One cannot, or has none, or comes twice.
+    """
+    seen: set[tuple[Pollutant, int]] = set()
+    for place, (pollutant, period, value, unit) in enumerate(item.concentrations):
+        path = f"concentrations[{place}]"
+        try:
+            check_concentration(pollutant, unit, value)
+        except InvalidInput as error:
+            (violation,) = error.violations
+            raise InvalidInput(f"{path}.{violation.field}", violation.description, reason=error.reason) from None
+        if not has_table(standard, item.version, pollutant, period):
+            raise InvalidInput(
+                f"{path}.averaging_period",
+                f"{standard.index} has no table for {pollutant.name} over {AveragingPeriod(period).name}",
+            )
+        if (pollutant, period) in seen:
+            raise InvalidInput(path, "repeats the pollutant and averaging period of another one")
+        seen.add((pollutant, period))
+
+
+def compute(standard: Standard, items: Sequence[Item]) -> list[Assessment | None]:
+    """Returns the assessment of each item; None where the index defines none for any of its concentrations."""
+    flat = [each for item in items for each in item.concentrations]
+    return assess(
+        standard,
+        [item.version for item in items],
+        [len(item.concentrations) for item in items],
+        [each.pollutant for each in flat],
+        [each.averaging_period for each in flat],
+        [each.value * TO_USUAL[each.pollutant, each.unit] for each in flat],
+    )
+
+
+def undefined(standard: Standard) -> InvalidInput:
+    """Returns the error of an item for whose concentrations the index is not defined."""
+    return InvalidInput(
+        "concentrations",
+        f"{standard.index} defines no index for these alone: they lie below the first breakpoint of their tables",
+    )
