@@ -123,7 +123,11 @@ def local_replies(contract: Contract) -> list[LocalReply]:
             (413, 413), code_pb2.RESOURCE_EXHAUSTED, Reason.REQUEST_TOO_LARGE, "the request's body is too large", 413
         ),
         LocalReply(
-            (431, 431), code_pb2.RESOURCE_EXHAUSTED, Reason.REQUEST_TOO_LARGE, "the request's headers are too large", 431
+            (431, 431),
+            code_pb2.RESOURCE_EXHAUSTED,
+            Reason.REQUEST_TOO_LARGE,
+            "the request's headers are too large",
+            431,
         ),
         LocalReply(
             (429, 429),

@@ -31,14 +31,18 @@ class EdgeSettings(BaseSettings):
         30.0, gt=0, le=3600, description="Time in seconds that a call that is no stream may take, retries included."
     )
     stream_idle_seconds: float = Field(
-        300.0, gt=0, description="Time in seconds without a byte after which a stream is ended; heartbeats come each 30."
+        300.0,
+        gt=0,
+        description="Time in seconds without a byte after which a stream is ended; heartbeats come each 30.",
     )
     body_seconds: float = Field(
         60.0, gt=0, description="Time in seconds in which the body of a REST request must arrive."
     )
     max_body_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="Largest body of a REST request in bytes.")
     max_reply_bytes: int = Field(
-        32 * 1024 * 1024, ge=1024, description="Largest REST reply in bytes; JSON takes about thrice what protobuf does."
+        32 * 1024 * 1024,
+        ge=1024,
+        description="Largest REST reply in bytes; JSON takes about thrice what protobuf does.",
     )
     max_connections: int = Field(10_000, ge=1, description="Client connections open at one time.")
     max_requests: int = Field(

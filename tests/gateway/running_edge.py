@@ -1,0 +1,144 @@
+"""An Envoy of its own, rendered as in production, before one gateway process in the test's own event loop."""
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+
+from gateway.contract import load
+from gateway.render import write
+from gateway.settings import EdgeSettings, Settings
+from geomesh.gateway.v1 import gateway_pb2 as pb
+from geomesh.gateway.v1 import gateway_pb2_grpc
+from meshkit.serve import running
+
+Behaviour = Callable[[], Awaitable[pb.GetStatusResponse]]
+
+
+class Obedient(gateway_pb2_grpc.GatewayServiceServicer):
+    """A GatewayService that does what the test says, and keeps what came with the last call."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Answers at once again, and forgets what came."""
+        self.behaviour: Behaviour = _answer
+        self.metadata: dict[str, Any] = {}
+        self.remaining_seconds: float | None = None
+        self.calls = 0
+        self.called = asyncio.Semaphore(0)
+
+    async def GetStatus(
+        self,
+        request: pb.GetStatusRequest,
+        context: "grpc.aio.ServicerContext[pb.GetStatusRequest, pb.GetStatusResponse]",
+    ) -> pb.GetStatusResponse:
+        del request
+        self.calls += 1
+        self.called.release()
+        self.metadata = dict(context.invocation_metadata() or ())
+        self.remaining_seconds = context.time_remaining()
+        return await self.behaviour()
+
+
+async def _answer() -> pb.GetStatusResponse:
+    return pb.GetStatusResponse()
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A running Envoy.
+
+    Attributes:
+        port: Its public port.
+        admin_url: Its admin listener.
+        log: The file that it logs to.
+        service: What stands behind ``GET /healthz``. Behind every other route stands nothing.
+    """
+
+    port: int
+    admin_url: str
+    log: Path
+    service: Obedient
+
+    @property
+    def url(self) -> str:
+        """The address for REST."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def target(self) -> str:
+        """The address for gRPC."""
+        return f"127.0.0.1:{self.port}"
+
+    async def logged(self, request_id: str) -> dict[str, Any]:
+        """Waits for the line that the access log has of a request and returns it."""
+        async with asyncio.timeout(5):
+            while True:
+                for line in self.log.read_text().splitlines():
+                    if f'"{request_id}"' in line:
+                        entry: dict[str, Any] = json.loads(line)
+                        return entry
+                await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def running_edge(folder: Path, **settings: Any) -> AsyncIterator[Edge]:
+    """Runs Envoy and the process behind it.
+
+    Args:
+        folder: For the configuration and the log.
+        **settings: Fields of EdgeSettings that are not to have their defaults.
+    """
+    port, admin_port, nothing = _free_ports(3)
+    contract = load()
+    service = Obedient()
+    behind = Settings(port=0, metrics_port=0, drain_notice_seconds=0, auth_address=f"127.0.0.1:{nothing}")
+    async with running(behind, servicers=[service]) as ports:
+        clusters = {owner: [("127.0.0.1", nothing)] for owner in contract.owners}
+        clusters["gateway"] = [("127.0.0.1", ports.grpc)]
+        write(folder / "envoy.yaml", contract, EdgeSettings(port=port, admin_port=admin_port, **settings), clusters)
+        edge = Edge(port, f"http://127.0.0.1:{admin_port}", folder / "envoy.log", service)
+        with edge.log.open("w") as log:
+            process = _start_envoy(folder / "envoy.yaml", log)
+        try:
+            await _wait_until_live(edge)
+            yield edge
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _start_envoy(configuration: Path, log: Any) -> "subprocess.Popen[bytes]":
+    options = ["--disable-hot-restart", "--concurrency", "1", "--file-flush-interval-msec", "50", "--log-level", "warn"]
+    envoy = str(Path(sys.executable).with_name("envoy"))
+    return subprocess.Popen([envoy, "-c", str(configuration), *options], stdout=log, stderr=log)
+
+
+async def _wait_until_live(edge: Edge) -> None:
+    async with httpx.AsyncClient() as client, asyncio.timeout(20):
+        while True:
+            try:
+                if (await client.get(f"{edge.admin_url}/ready")).is_success:
+                    return
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.02)
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
