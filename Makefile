@@ -1,0 +1,53 @@
+# The only entry to everything. The work is in deploy/local; a recipe here is a line or two.
+
+PYTHON := .venv/bin/python
+LOCAL := $(PYTHON) -m geomesh_local
+
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap up down status logs migrate load protos check test test-slow bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+up: bootstrap ## Install what is missing, migrate, load, start everything, and print what to try
+	@$(LOCAL) up
+
+down: $(PYTHON) ## Stop everything, keep the data
+	@$(LOCAL) down
+
+status: $(PYTHON) ## Show every program's state, port, memory and health
+	@$(LOCAL) status
+
+logs: $(PYTHON) ## Follow the logs; SERVICE=geocoder for one service
+	@SERVICE=$(SERVICE) $(LOCAL) logs
+
+migrate: bootstrap ## Start the stores and run the migrations that are missing
+	@$(LOCAL) migrate
+
+load: bootstrap ## Start the stores and load the data that is missing
+	@$(LOCAL) load
+
+protos: bootstrap ## Write what is generated: the stubs in runtime/ and docs/settings.md
+	@$(PYTHON) protos/generate.py
+	@$(PYTHON) -m geomesh_local.settings_page
+
+check: bootstrap ## Judge format, lint, types, imports, protos, edge, links, containers
+	@$(LOCAL) check
+
+test: bootstrap ## Run the tests on stores and a mesh of their own
+	@$(PYTHON) -m pytest -m "not slow"
+
+test-slow: bootstrap ## Run the tests that take longer than the suite can wait for
+	@$(PYTHON) -m pytest -m slow
+
+bench: bootstrap ## Measure, print one table of ratios, and write docs/benchmarks.md
+	@$(PYTHON) -m bench
+
+clean: $(PYTHON) ## Stop everything and remove it with its data; the virtualenv stays
+	@$(LOCAL) clean
+
+bootstrap:
+	@sh deploy/local/bootstrap.sh
+
+$(PYTHON):
+	@echo "Nothing is set up here yet; make up does that." && exit 1

@@ -1,0 +1,1 @@
+"""The local stack: one command from a clone to a running mesh."""

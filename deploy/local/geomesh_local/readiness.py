@@ -1,0 +1,99 @@
+"""Asks every process how it fares, and waits until all are well."""
+
+import asyncio
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import grpc
+import httpx
+
+from geomesh.health.v1 import health_pb2, health_pb2_grpc
+from geomesh_local.errors import StackError
+from geomesh_local.ports import GATEWAY, SERVICES, program_name
+from geomesh_local.stack import Stack
+from geomesh_local.supervisor import CrashWatch, tail
+
+_ASK_SECONDS = 2.0
+_PAUSE_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a program says of itself.
+
+    Attributes:
+        state: `ok`, `degraded`, `down`, or `silent` where it does not answer.
+        detail: Its dependencies that are not well, empty where all are.
+    """
+
+    state: str
+    detail: str = ""
+
+
+async def health_of_all(stack: Stack) -> dict[str, Health]:
+    """Asks every service, the gateway and the edge at once."""
+    replicas = [(service, replica) for service in SERVICES for replica in range(stack.replicas)] + [(GATEWAY, 0)]
+    names = [*(program_name(service, replica) for service, replica in replicas), "envoy"]
+    answers = await asyncio.gather(
+        *(_ask_service(stack.ports.grpc(service, replica)) for service, replica in replicas), _ask_edge(stack.edge_url)
+    )
+    return dict(zip(names, answers, strict=True))
+
+
+async def _ask_service(port: int) -> Health:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub: health_pb2_grpc.HealthServiceAsyncStub = health_pb2_grpc.HealthServiceStub(channel)
+        try:
+            answer = await stub.GetHealth(health_pb2.GetHealthRequest(), timeout=_ASK_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            return Health("silent", error.code().name)
+    unwell = [each for each in answer.dependencies if each.state != health_pb2.HEALTH_STATE_OK]
+    return Health(_word(answer.state), ", ".join(f"{each.name} {_word(each.state)}" for each in unwell))
+
+
+async def _ask_edge(url: str) -> Health:
+    try:
+        async with httpx.AsyncClient(timeout=_ASK_SECONDS) as client:
+            answer = await client.get(f"{url}/healthz")
+    except httpx.HTTPError as error:
+        return Health("silent", type(error).__name__)
+    if answer.is_success:
+        return Health("ok")
+    is_json = answer.headers.get("content-type", "").startswith("application/json")
+    return Health("down", str(answer.json().get("message", "")) if is_json else f"status {answer.status_code}")
+
+
+def _word(state: health_pb2.HealthState.ValueType) -> str:
+    return health_pb2.HealthState.Name(state).removeprefix("HEALTH_STATE_").lower()
+
+
+async def wait_until_well(stack: Stack, limit_seconds: float) -> None:
+    """Waits until every process answers and says that it can serve; degraded is good enough.
+
+    Raises:
+        StackError: if one does not in time or keeps crashing, with the end of its log.
+    """
+    deadline = time.monotonic() + limit_seconds
+    watch = CrashWatch(stack.supervisor)
+    while True:
+        healths = await health_of_all(stack)
+        unwell = {name: health for name, health in healths.items() if health.state not in {"ok", "degraded"}}
+        if not unwell:
+            return
+        crashed = [name for name in watch.crashing() if name in unwell]
+        if crashed or time.monotonic() > deadline:
+            raise StackError("\n\n".join(_report(stack, name, unwell.get(name)) for name in crashed or _causes(unwell)))
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _report(stack: Stack, name: str, health: Health | None) -> str:
+    said = f": {health.state} {health.detail}" if health else ""
+    log = stack.supervisor.log(name)
+    return f"{name} did not become well{said}\nThe end of {log}:\n{tail(log)}"
+
+
+def _causes(unwell: Collection[str]) -> list[str]:
+    """Returns the programs to blame: the gateway and Envoy are unwell wherever a service is."""
+    services = [name for name in unwell if name not in {GATEWAY, "envoy"}]
+    return services or list(unwell)
