@@ -114,11 +114,18 @@ def names_of(entry: Entry) -> Iterator[tuple[NameKind, str, str]]:
     kind = NameKind.MAIN
     for name in (entry.name, *entry.alternate_names, *entry.local_names.values()):
         for position, key in enumerate(name_keys(name)):
-            found.setdefault(key, (NameKind.SPELLED_OUT if position else kind, name))
+            if key not in found:
+                found[key] = (NameKind.SPELLED_OUT if position else kind, name)
+            elif position == 0 and found[key][1].isascii() and not name.isascii():
+                # Of names that differ in accents only, the one with accents is how it is written.
+                found[key] = (found[key][0], name if found[key][0] is not NameKind.MAIN else found[key][1])
         kind = NameKind.OTHER
+    without_city = name_key(entry.name).removesuffix(" city")
     beginnings = Counter(key[:_BEGINNING] for key in found)
     for key, (kind, name) in found.items():
-        if kind is NameKind.OTHER and key.isascii() and beginnings[key[:_BEGINNING]] == 1:
+        if kind is NameKind.OTHER and key == without_city:
+            yield NameKind.MAIN, key, name
+        elif kind is NameKind.OTHER and key.isascii() and beginnings[key[:_BEGINNING]] == 1:
             yield NameKind.UNLIKE, key, name
         else:
             yield kind, key, name

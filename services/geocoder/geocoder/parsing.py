@@ -129,15 +129,14 @@ class _Reader:
         self._chains: dict[int, _Chain | None] = {len(self._words): _Chain()}
 
     def name_first(self) -> Iterator[Reading]:
-        """Yields readings in which the name comes before its areas, the longest name first; then without first parts."""
-        begin = 0
-        for end_of_part in self._ends:
-            shortest = begin if end_of_part - begin <= _MOST_WORDS else end_of_part - 1
-            for end in range(end_of_part, shortest, -1):
+        """Yields readings in which the text begins with the name and its areas follow, the longest name first."""
+        if self._ends:
+            longest = self._ends[0]
+            shortest = 0 if longest <= _MOST_WORDS else longest - 1
+            for end in range(longest, shortest, -1):
                 chain = self._chain(end)
                 if chain is not None:
-                    yield self._reading(begin, end, chain)
-            begin = end_of_part
+                    yield self._reading(0, end, chain)
 
     def name_later(self) -> Iterator[Reading]:
         """Yields readings that begin at any later word."""

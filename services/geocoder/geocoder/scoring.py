@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from geocoder.places import Found, MatchType, NameKind, Place
+from geocoder.places import Found, Layer, MatchType, NameKind, Place
 
 _EARTH_RADIUS_METERS: Final = 6_371_008.8
 _FOCUS_METERS: Final = 100_000.0
@@ -14,12 +14,13 @@ _FOCUS_METERS: Final = 100_000.0
 _WEIGHT_OF_IMPORTANCE: Final = 0.5
 _WEIGHT_OF_FOCUS: Final = 0.3
 _STANDING_OF_KIND: Final = {
-    NameKind.MAIN: 0.02,
+    NameKind.MAIN: 0.06,
     NameKind.OTHER: 0.0,
     NameKind.SPELLED_OUT: 0.0,
     NameKind.CODE: -0.05,
     NameKind.UNLIKE: -0.12,
 }
+_STANDING_OF_COUNTRY: Final = 0.03
 _STANDING_OF_COMPLETION: Final = {NameKind.MAIN: 0.2, NameKind.UNLIKE: -0.2}
 _AS_GOOD: Final = 0.05
 _MOST_RIVALS: Final = 30
@@ -41,7 +42,7 @@ def rank(found: Found, quality: float, distance_meters: float | None = None) -> 
         distance_meters: Its distance from the focus; None without one.
     """
     near = 0.0 if distance_meters is None else math.exp(-distance_meters / _FOCUS_METERS)
-    standing = _STANDING_OF_KIND[found.kind]
+    standing = _STANDING_OF_KIND[found.kind] + _STANDING_OF_COUNTRY * (found.place.layer is Layer.COUNTRY)
     return quality + _WEIGHT_OF_IMPORTANCE * found.place.importance + standing + _WEIGHT_OF_FOCUS * near
 
 
