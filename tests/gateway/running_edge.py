@@ -120,9 +120,10 @@ async def running_edge(folder: Path, **settings: Any) -> AsyncIterator[Edge]:
 
 
 def _start_envoy(configuration: Path, log: Any) -> "subprocess.Popen[bytes]":
-    options = ["--disable-hot-restart", "--concurrency", "1", "--file-flush-interval-msec", "50", "--log-level", "warn"]
+    options = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warn"]
+    haste = ["--file-flush-interval-msec", "50", "--drain-time-s", "1", "--drain-strategy", "immediate"]
     envoy = str(Path(sys.executable).with_name("envoy"))
-    return subprocess.Popen([envoy, "-c", str(configuration), *options], stdout=log, stderr=log)
+    return subprocess.Popen([envoy, "-c", str(configuration), *options, *haste], stdout=log, stderr=log)
 
 
 async def _wait_until_live(edge: Edge) -> None:
