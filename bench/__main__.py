@@ -1,0 +1,88 @@
+"""`make bench`: measures everything, prints the table and writes docs/benchmarks.md; `python -m bench NAME…` some of it."""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from bench import air, edge, entities, footprint, geocoding, report
+from bench.load import binary
+from bench.mesh import Mesh, mesh, settle
+
+GHZ = "github.com/bojand/ghz/cmd/ghz@v0.121.0"
+
+ONE_REPLICA: dict[str, Callable[[Mesh], Iterator[report.Row]]] = {
+    "memory": footprint.memory,
+    "path": edge.request_path,
+    "rest": partial(edge.rest, replicas=1, at_least=0.60),
+    "conditions": air.conditions,
+    "geocoding": geocoding.rows,
+    "entities": entities.rows,
+    "ingest": air.ingest,
+}
+TWO_REPLICAS: dict[str, Callable[[Mesh], Iterator[report.Row]]] = {
+    "rest-2": partial(edge.rest, replicas=2, at_least=0.75)
+}
+ALONE: dict[str, Callable[[], Iterator[report.Row]]] = {
+    "load": footprint.gazetteer_load,
+    "second-up": footprint.second_up,
+}
+
+NOTES = """
+Load: ghz over gRPC with 32 calls in flight on four connections; h2load for the two rows that compare REST (32
+HTTP/1.1 connections) with gRPC (HTTP/2, 32 streams on four connections). Every measured call carries a token, which is
+verified, and a trace that is not sampled; metrics are on. Run again with `make bench`, or one group with
+`.venv/bin/python -m bench path`.
+"""
+
+
+def main() -> None:
+    """Measures what is named, or everything."""
+    everything = [*ALONE, *ONE_REPLICA, *TWO_REPLICAS]
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *everything], help=", ".join(everything))
+    wanted = parser.parse_args().names
+    _install_generators()
+    rows = list(_measured(set(wanted or everything)))
+    report.show(rows)
+    if not wanted:
+        report.write(rows, NOTES)
+    sys.exit(0 if all(row.met for row in rows) else 1)
+
+
+def _measured(wanted: set[str]) -> Iterator[report.Row]:
+    for name, measure in ALONE.items():
+        if name in wanted:
+            yield from _said(measure())
+    for replicas, group in ((1, ONE_REPLICA), (2, TWO_REPLICAS)):
+        if wanted & set(group):
+            with mesh(replicas) as running:
+                settle()
+                for name, measure_mesh in group.items():
+                    if name in wanted:
+                        yield from _said(measure_mesh(running))
+
+
+def _said(rows: Iterator[report.Row]) -> Iterator[report.Row]:
+    for row in rows:
+        print(f"  {row.name}: {row.figure} (target {row.target})", flush=True)
+        yield row
+
+
+def _install_generators() -> None:
+    try:
+        binary("ghz")
+    except AssertionError:
+        if shutil.which("go") is None:
+            sys.exit("ghz makes the load and is built with Go; install Go 1.21 or later")
+        subprocess.run(["go", "install", GHZ], check=True)
+    try:
+        binary("h2load")
+    except AssertionError:
+        subprocess.run(["apt-get", "install", "-y", "-qq", "nghttp2-client"], check=True, stdin=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    main()

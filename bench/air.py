@@ -1,0 +1,173 @@
+"""Air quality: conditions and ingest."""
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import grpc
+import uvloop
+
+from airquality.repository import QUERIES
+from bench.load import ghz
+from bench.mesh import Mesh, echo
+from bench.report import Row, floor, in_turn, ratio
+from geomesh.airquality.v1 import airquality_pb2 as pb
+from geomesh.types.v1.types_pb2 import Location
+
+METHOD = "geomesh.airquality.v1.AirQualityService.GetCurrentConditions"
+SECONDS = 3.0
+RADIUS_METERS, MAX_AGE_SECONDS = 50_000.0, 3 * 3600.0
+READINGS, CHUNK = 500_000, 5_000
+
+
+def conditions(mesh: Mesh) -> Iterator[Row]:
+    """At random points and times, against the same SQL on raw asyncpg; at one hot point, against the bare echo."""
+    places = asyncio.run(_places(mesh))
+
+    def service() -> float:
+        requests = [_request(*_random(places)) for _ in range(20_000)]
+        address = mesh.address("airquality")
+        load = ghz(address, METHOD, requests, protoset=mesh.protoset, seconds=SECONDS, metadata=mesh.metadata)
+        return load.per_second
+
+    ours, limit = in_turn(service, lambda: uvloop.run(_raw(mesh, places)))
+    yield ratio("GetCurrentConditions, random points / the same SQL on raw asyncpg", ours, limit, "/s", 0.40)
+
+    with echo() as bare:
+        hot = _request(37.77, -122.42, datetime(2020, 8, 20, 2, tzinfo=UTC))
+
+        def cached() -> float:
+            address = mesh.address("airquality")
+            load = ghz(address, METHOD, hot, protoset=mesh.protoset, seconds=SECONDS, metadata=mesh.metadata)
+            return load.per_second
+
+        def nothing() -> float:
+            method = "geomesh.spatial_index.v1.SpatialIndexService.EncodeLocation"
+            data = {"lat": 37.77, "lng": -122.42, "resolution": [9]}
+            load = ghz(bare, method, data, protoset=mesh.protoset, seconds=SECONDS, metadata=mesh.metadata)
+            return load.per_second
+
+        ours, limit = in_turn(cached, nothing)
+    yield ratio("GetCurrentConditions, one hot point / bare grpc.aio echo", ours, limit, "req/s", 0.50)
+
+
+def ingest(mesh: Mesh) -> Iterator[Row]:
+    """One stream of readings, all committed when it is acknowledged, against COPY of the same rows."""
+
+    def streamed() -> float:
+        return asyncio.run(_stream(mesh))
+
+    ours, limit = in_turn(streamed, lambda: asyncio.run(_copy(mesh)), rounds=3)
+    yield ratio("IngestReadings, one stream / COPY of the same rows", ours, limit, "rows/s", 0.30)
+    yield floor("IngestReadings, one stream, committed when acknowledged", ours, "rows/s", 60_000)
+
+
+async def _places(mesh: Mesh) -> list[tuple[float, float]]:
+    connection = await asyncpg.connect(mesh.stack.owner_dsn())
+    try:
+        rows = await connection.fetch("SELECT lat, lng FROM airquality.stations WHERE provider = 'airnow'")
+    finally:
+        await connection.close()
+    return [(row["lat"], row["lng"]) for row in rows]
+
+
+def _random(places: list[tuple[float, float]]) -> tuple[float, float, datetime]:
+    """Returns a point within some twenty kilometres of a station, and a moment of the sample."""
+    lat, lng = random.choice(places)
+    at = datetime(2020, 8, 14, 4, tzinfo=UTC) + timedelta(seconds=random.randrange(16 * 86_400))
+    return lat + random.uniform(-0.2, 0.2), lng + random.uniform(-0.2, 0.2), at
+
+
+def _request(lat: float, lng: float, at: datetime) -> dict[str, Any]:
+    return {"lat": lat, "lng": lng, "at": at.isoformat().replace("+00:00", "Z")}
+
+
+async def _raw(mesh: Mesh, places: list[tuple[float, float]]) -> float:
+    """Runs the service's own statement on as many connections as it has, with nothing around it."""
+    connections = [await asyncpg.connect(mesh.stack.service_dsn("airquality")) for _ in range(8)]
+    statements = [await each.prepare(QUERIES["find_conditions"]) for each in connections]
+    end, done = time.perf_counter() + SECONDS, 0
+
+    async def work(statement: Any) -> None:
+        nonlocal done
+        while time.perf_counter() < end:
+            await statement.fetch("public", *_random(places), RADIUS_METERS, MAX_AGE_SECONDS)
+            done += 1
+
+    started = time.perf_counter()
+    await asyncio.gather(*(work(statement) for statement in statements))
+    elapsed = time.perf_counter() - started
+    for each in connections:
+        await each.close()
+    return done / elapsed
+
+
+async def _stream(mesh: Mesh) -> float:
+    station = f"bench-{uuid.uuid4().hex[:12]}"
+    first = datetime(1990, 1, 1, tzinfo=UTC)
+    async with grpc.aio.insecure_channel(mesh.address("airquality")) as channel:
+        metadata = tuple(mesh.metadata.items())
+        register = channel.unary_unary(
+            "/geomesh.airquality.v1.AirQualityService/UpsertStations",
+            request_serializer=pb.UpsertStationsRequest.SerializeToString,
+            response_deserializer=pb.UpsertStationsResponse.FromString,
+        )
+        stations = [
+            pb.Station(
+                station_id=f"{station}-{n}", provider="bench", name="bench", location=Location(lat=1.0, lng=n / 10)
+            )
+            for n in range(100)
+        ]
+        await register(pb.UpsertStationsRequest(stations=stations), metadata=metadata)
+        # Serialized beforehand: what is measured is the server, not this client.
+        chunks = [_chunk(station, first, start).SerializeToString() for start in range(0, READINGS, CHUNK)]
+        send = channel.stream_unary(
+            "/geomesh.airquality.v1.AirQualityService/IngestReadings",
+            request_serializer=lambda chunk: chunk,
+            response_deserializer=pb.IngestReadingsResponse.FromString,
+        )
+        started = time.perf_counter()
+        reply = await send(iter(chunks), metadata=metadata)
+        elapsed = time.perf_counter() - started
+    assert reply.accepted_count == reply.changed_count == READINGS, reply
+    return READINGS / elapsed
+
+
+def _chunk(station: str, first: datetime, start: int) -> pb.IngestReadingsRequest:
+    request = pb.IngestReadingsRequest()
+    for number in range(start, start + CHUNK):
+        reading = request.readings.add(
+            station_id=f"{station}-{number % 100}", pollutant=pb.POLLUTANT_PM25, value=float(number % 500) / 10
+        )
+        reading.time.FromDatetime(first + timedelta(hours=number // 100))
+    return request
+
+
+async def _copy(mesh: Mesh) -> float:
+    """Copies as many rows of the same shape into a table that is like the service's, with its key and nothing else."""
+    connection = await asyncpg.connect(mesh.stack.owner_dsn())
+    try:
+        await connection.execute(
+            "DROP TABLE IF EXISTS airquality.bench_readings;"
+            " CREATE TABLE airquality.bench_readings"
+            " (LIKE airquality.readings INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)"
+        )
+        columns = ["station_id", "pollutant", "averaging_period", "time", "value", "unit"]
+        first = datetime(1990, 1, 1, tzinfo=UTC)
+        rows = [
+            (n % 100, pb.POLLUTANT_PM25, 1, first + timedelta(hours=n // 100), float(n % 500) / 10, 1)
+            for n in range(READINGS)
+        ]
+        started = time.perf_counter()
+        await connection.copy_records_to_table(
+            "bench_readings", schema_name="airquality", records=rows, columns=columns
+        )
+        return READINGS / (time.perf_counter() - started)
+    finally:
+        await connection.execute("DROP TABLE IF EXISTS airquality.bench_readings")
+        await connection.close()

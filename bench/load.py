@@ -1,0 +1,107 @@
+"""Load from two well-known generators, and what they saw: ghz for gRPC, h2load where REST and gRPC are compared."""
+
+import json
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import Message
+
+IN_FLIGHT = 32
+"""Calls under way at one time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a generator saw.
+
+    Attributes:
+        per_second: Replies a second.
+        p50_ms: Median time to a reply in milliseconds; NaN where the generator does not say.
+        p99_ms: 99th percentile, likewise.
+    """
+
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+
+
+def ghz(
+    address: str,
+    method: str,
+    data: dict[str, Any] | list[dict[str, Any]],
+    *,
+    protoset: Path,
+    seconds: float,
+    metadata: dict[str, str] | None = None,
+    in_flight: int = IN_FLIGHT,
+) -> Load:
+    """Calls an RPC for a while; a list of requests is gone through in turn.
+
+    Raises:
+        AssertionError: A call ended with another status than OK.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(data, file)
+        file.flush()
+        command = [
+            *(binary("ghz"), "--insecure", "--protoset", str(protoset), "--call", method, "--data-file", file.name),
+            *("--concurrency", str(in_flight), "--connections", str(min(4, in_flight))),
+            *("--duration", f"{seconds}s", "--duration-stop", "wait", "--format", "json"),
+            *("--metadata", json.dumps(metadata or {}), address),
+        ]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    report = json.loads(output)
+    codes = report["statusCodeDistribution"]
+    assert set(codes) == {"OK"}, f"{method}: {codes} {report.get('errorDistribution')}"
+    at = {each["percentage"]: each["latency"] / 1e6 for each in report["latencyDistribution"]}
+    return Load(report["rps"], at[50], at[99])
+
+
+def h2load_rest(url: str, *, seconds: float, headers: dict[str, str] | None = None) -> Load:
+    """Gets a URL over HTTP/1.1 for a while, as most REST clients do."""
+    return _h2load([url, "--h1"], seconds=seconds, headers=headers or {}, clients=IN_FLIGHT)
+
+
+def h2load_grpc(
+    address: str, method: str, request: Message, *, seconds: float, headers: dict[str, str] | None = None
+) -> Load:
+    """Calls a unary RPC for a while, over HTTP/2 with the body that gRPC gives it."""
+    body = request.SerializeToString()
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(struct.pack(">BI", 0, len(body)) + body)
+        file.flush()
+        grpc_headers = {"content-type": "application/grpc", "te": "trailers"}
+        return _h2load(
+            [f"http://{address}{method}", "--data", file.name, "--max-concurrent-streams", str(IN_FLIGHT // 4)],
+            seconds=seconds,
+            headers=grpc_headers | (headers or {}),
+            clients=4,
+        )
+
+
+def _h2load(arguments: list[str], *, seconds: float, headers: dict[str, str], clients: int) -> Load:
+    named = [part for name, value in headers.items() for part in ("--header", f"{name}: {value}")]
+    command = [binary("h2load"), "--clients", str(clients), "--duration", str(seconds), *named, *arguments]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    counts = re.search(r"requests: .* (\d+) succeeded, (\d+) failed", output)
+    statuses = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
+    rate = re.search(r"finished in .*, ([\d.]+) req/s", output)
+    assert counts, output
+    assert statuses, output
+    assert rate, output
+    assert counts[2] == "0", output
+    assert statuses[3] == statuses[4] == "0", output
+    return Load(float(rate[1]), float("nan"), float("nan"))
+
+
+def binary(name: str) -> str:
+    """Returns the path of a generator, or says how to get it."""
+    found = shutil.which(name) or shutil.which(name, path=str(Path.home() / "go/bin"))
+    assert found, f"{name} is not installed; `make bench` installs ghz with Go and h2load from nghttp2-client"
+    return found
