@@ -1,6 +1,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -11,6 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from geomesh.trajectory.v1 import trajectory_pb2 as pb
 from geomesh.types.v1.types_pb2 import Location
+from meshkit.paging import PageToken, Position
 from meshkit.postgres import Postgres
 from tests.trajectory.conftest import As, Caller, at, position, struct, window
 
@@ -292,6 +294,23 @@ async def test_refuses_the_page_token_of_another_query(acme: Caller) -> None:
     for other in ({"entity_id": "boat"}, {"format": pb.TRAJECTORY_FORMAT_GPX}, window(1)):
         answer = await refused(acme.track(page_size=2, page_token=token, **other))
         assert answer == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PAGE_TOKEN", ["page_token"])
+
+
+async def test_refuses_a_forged_page_token(acme: Caller) -> None:
+    await acme.ingest(position(), position(seconds=1))
+    forged: list[Position] = [
+        (datetime.max.replace(tzinfo=UTC),),
+        (at(0), at(1)),
+        ("ship",),
+        (),
+    ]
+    track, stays = pb.GetTrajectoryRequest(entity_id="ship"), pb.DetectStaysRequest(entity_id="ship")
+    for token in forged:
+        track.page_token = PageToken.encode(token, query=track)
+        stays.page_token = PageToken.encode(token, query=stays)
+        for call in (acme.call("GetTrajectory", track), acme.call("DetectStays", stays)):
+            answer = await refused(call)
+            assert answer == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PAGE_TOKEN", ["page_token"])
 
 
 async def test_a_page_of_long_attributes_ends_early(acme: Caller) -> None:

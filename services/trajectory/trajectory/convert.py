@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -20,6 +20,7 @@ from trajectory.track import EPOCH, MICROSECONDS_PER_SECOND, Track, to_datetime
 from trajectory.trajectories import Page, Window
 
 _NANOSECONDS_PER_MICROSECOND = 1000
+_LAST_TIME = datetime.max.replace(tzinfo=UTC)
 
 Request = pb.GetTrajectoryRequest | pb.SummarizeTrajectoryRequest | pb.DetectStaysRequest
 
@@ -42,7 +43,8 @@ def page_after(request: pb.GetTrajectoryRequest | pb.DetectStaysRequest) -> date
     match PageToken.decode(request.page_token, query=request):
         case None:
             return None
-        case (datetime() as time,):
+        # A token can be forged, so it may hold the time that no other follows.
+        case (datetime() as time,) if time < _LAST_TIME:
             return time
         case _:
             raise InvalidInput("page_token", "must be one of this query", reason=Reason.INVALID_PAGE_TOKEN)
