@@ -1,0 +1,1 @@
+"""The spatial-index service: cells of the Earth, entities on it, and what is near."""

@@ -1,0 +1,218 @@
+"""Protobuf messages to the domain's values and back."""
+
+import math
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from geomesh.spatial_index.v1 import spatial_index_pb2 as pb
+from geomesh.types.v1.types_pb2 import Location
+from meshkit.errors import InvalidInput, Reason
+from meshkit.paging import Position
+from spatial_index import geojson
+from spatial_index.cells import Cell, require_cell
+from spatial_index.cover import Containment
+from spatial_index.encoding import EVERY_GRID, Encoding, Grids
+from spatial_index.entities import Attributes, Entity, Filters, Neighbour
+from spatial_index.region import Cells, Polygons, Rectangle, Region
+
+CONTAINMENTS = {
+    pb.CONTAINMENT_UNSPECIFIED: Containment.CENTER,
+    pb.CONTAINMENT_CENTER: Containment.CENTER,
+    pb.CONTAINMENT_FULL: Containment.FULL,
+    pb.CONTAINMENT_OVERLAPPING: Containment.OVERLAPPING,
+}
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECONDS_A_DAY = 86_400
+
+_MOST_ATTRIBUTES = 32
+_LONGEST_NAME = 64
+_LONGEST_VALUE = 256
+
+_LARGEST_EXACT = 2.0**53
+"""Beyond it a double is no longer every whole number."""
+
+
+def grids(request: pb.EncodeLocationRequest | pb.BatchEncodeLocationsRequest) -> Grids:
+    """Returns which grids a request asks for: all, when it names none."""
+    resolutions, precision, length = request.resolution, request.geohash_precision, request.plus_code_length
+    return Grids(resolutions, precision, length) if resolutions or precision or length else EVERY_GRID
+
+
+def encoding(wanted: Grids, found: Encoding) -> pb.EncodeLocationResponse:
+    """Returns the names of a location as a message."""
+    return pb.EncodeLocationResponse(
+        cells=map(_h3_cell, wanted.resolutions, found.cells), geohash=found.geohash, plus_code=found.plus_code
+    )
+
+
+def cell(found: Cell) -> pb.Cell:
+    """Returns a cell as a message."""
+    return pb.Cell(
+        cell=found.name,
+        resolution=found.resolution,
+        center=_location(*found.center),
+        boundary=[_location(*corner) for corner in found.boundary],
+        area_square_meters=found.area_square_meters,
+        edge_length_meters=found.edge_length_meters,
+        parent=found.parent,
+        children_count=found.children_count,
+        pentagon=found.pentagon,
+        base_cell=found.base_cell,
+    )
+
+
+def check_entity(message: pb.Entity, latest: datetime) -> None:
+    """Returns when an entity that follows the proto's rules may be stored.
+
+    Raises:
+        InvalidInput: Its time is later than `latest`, with TIME_IN_FUTURE, or its attributes are of a wrong kind.
+    """
+    if _datetime(message.time) > latest:
+        raise InvalidInput("time", f"must not be later than {latest:%Y-%m-%dT%H:%M:%SZ}", reason=Reason.TIME_IN_FUTURE)
+    if not message.HasField("attributes"):
+        return
+    fields = message.attributes.fields
+    if len(fields) > _MOST_ATTRIBUTES:
+        raise InvalidInput("attributes", f"must have at most {_MOST_ATTRIBUTES} entries")
+    for name, value in fields.items():
+        if not 1 <= len(name) <= _LONGEST_NAME or ":" in name or "\0" in name:
+            raise InvalidInput("attributes", f"must have names of 1 to {_LONGEST_NAME} characters without a colon")
+        _check_value(name, value)
+
+
+def entity(message: pb.Entity) -> Entity:
+    """Returns the entity of a checked message."""
+    location = message.location
+    return Entity(
+        message.entity_id,
+        location.lat,
+        location.lng,
+        _datetime(message.time),
+        message.altitude if message.HasField("altitude") else None,
+        message.accuracy if message.HasField("accuracy") else None,
+        message.speed if message.HasField("speed") else None,
+        message.bearing if message.HasField("bearing") else None,
+        message.type,
+        _attributes(message.attributes) if message.HasField("attributes") else None,
+    )
+
+
+def entity_message(found: Entity) -> pb.Entity:
+    """Returns an entity as a message."""
+    return pb.Entity(
+        entity_id=found.entity_id,
+        location=_location(found.lat, found.lng),
+        time=_timestamp(found.time),
+        altitude=found.altitude,
+        accuracy=found.accuracy,
+        speed=found.speed,
+        bearing=found.bearing,
+        type=found.type,
+        attributes=_struct(found.attributes) if found.attributes else None,
+        tenant=found.tenant,
+    )
+
+
+def neighbour_message(found: Neighbour) -> pb.NearbyEntity:
+    """Returns an entity and its distance as a message."""
+    return pb.NearbyEntity(entity=entity_message(found.entity), distance_meters=found.distance_meters)
+
+
+def filters(request: pb.FindNearbyRequest | pb.FindWithinRequest, now: datetime) -> Filters:
+    """Returns which entities a request is for."""
+    # A valid attribute has a colon, its value may have more.
+    attributes = [(name, value) for name, _, value in (each.partition(":") for each in request.attribute)]
+    if not request.HasField("max_age"):
+        return Filters(list(request.type), attributes)
+    age = timedelta(seconds=request.max_age.seconds, microseconds=request.max_age.nanos // 1000)
+    return Filters(list(request.type), attributes, now - age)
+
+
+def region(request: pb.FindWithinRequest) -> Region:
+    """Returns where a request looks.
+
+    Raises:
+        InvalidInput: The area is none, or one of the cells.
+    """
+    match request.WhichOneof("region"):
+        case "area":
+            return Polygons(geojson.area(request.area, "area"))
+        case "cells":
+            names = enumerate(request.cells.cells)
+            return Cells([require_cell(name, f"cells.cells[{index}]") for index, name in names])
+        case _:
+            box = request.bounding_box
+            return Rectangle(box.south, box.west, box.north, box.east)
+
+
+def after(position: Position | None) -> tuple[str, str]:
+    """Returns the id and tenant after which a page begins.
+
+    Raises:
+        InvalidInput: A page token holds something else.
+    """
+    match position:
+        case None:
+            return "", ""
+        case (str() as entity_id, str() as tenant) if "\0" not in entity_id + tenant:
+            return entity_id, tenant
+        case _:
+            raise InvalidInput("page_token", "must be one of this query", reason=Reason.INVALID_PAGE_TOKEN)
+
+
+def _h3_cell(resolution: int, cell: str) -> pb.H3Cell:
+    return pb.H3Cell(resolution=resolution, cell=cell)
+
+
+def _location(lat: float, lng: float) -> Location:
+    return Location(lat=lat, lng=lng)
+
+
+def _check_value(name: str, value: Value) -> None:
+    kind = value.WhichOneof("kind")
+    if kind == "string_value":
+        if len(value.string_value) <= _LONGEST_VALUE and "\0" not in value.string_value:
+            return
+        raise InvalidInput(f"attributes.{name}", f"must have at most {_LONGEST_VALUE} characters, none of them NUL")
+    if kind == "bool_value" or (kind == "number_value" and math.isfinite(value.number_value)):
+        return
+    raise InvalidInput(f"attributes.{name}", "must be a string, a finite number or a boolean")
+
+
+def _attributes(struct: Struct) -> Attributes:
+    return {name: _plain(value) for name, value in struct.fields.items()}
+
+
+def _plain(value: Value) -> str | float | bool:
+    match value.WhichOneof("kind"):
+        case "string_value":
+            return value.string_value
+        case "bool_value":
+            return value.bool_value
+        case _:
+            number = value.number_value
+            # As JSON prints it, because filters compare the text: 31 and not 31.0.
+            return int(number) if number.is_integer() and abs(number) <= _LARGEST_EXACT else number
+
+
+def _struct(attributes: Attributes) -> Struct:
+    return Struct(fields={name: _value(value) for name, value in attributes.items()})
+
+
+def _value(value: str | float | bool) -> Value:  # noqa: FBT001 -- a value, no flag
+    if isinstance(value, str):
+        return Value(string_value=value)
+    return Value(bool_value=value) if isinstance(value, bool) else Value(number_value=value)
+
+
+def _datetime(timestamp: Timestamp) -> datetime:
+    """Returns a timestamp, cut to the microsecond; Timestamp's own conversion rounds through a float."""
+    return _EPOCH + timedelta(0, timestamp.seconds, timestamp.nanos // 1000)
+
+
+def _timestamp(time: datetime) -> Timestamp:
+    passed = time - _EPOCH
+    return Timestamp(seconds=passed.days * _SECONDS_A_DAY + passed.seconds, nanos=passed.microseconds * 1000)
