@@ -18,9 +18,16 @@ CREATE INDEX stations_location ON airquality.stations USING gist (location);
 CREATE INDEX stations_lat ON airquality.stations (lat);
 
 ALTER TABLE airquality.stations ENABLE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON airquality.stations
-  USING (tenant_id = current_setting('geomesh.tenant', true) OR tenant_id = 'public')
+-- One policy a command: what everyone may read nobody else may change, take over or delete.
+CREATE POLICY readable ON airquality.stations FOR SELECT
+  USING (tenant_id = current_setting('geomesh.tenant', true) OR tenant_id = 'public');
+CREATE POLICY insertable ON airquality.stations FOR INSERT
   WITH CHECK (tenant_id = current_setting('geomesh.tenant', true));
+CREATE POLICY changeable ON airquality.stations FOR UPDATE
+  USING (tenant_id = current_setting('geomesh.tenant', true))
+  WITH CHECK (tenant_id = current_setting('geomesh.tenant', true));
+CREATE POLICY removable ON airquality.stations FOR DELETE
+  USING (tenant_id = current_setting('geomesh.tenant', true));
 
 -- Which pollutants and averaging periods a station has ever reported. A row is written once, so that ingest does not
 -- update one row per series and hour; the newest reading of a series is one step into the key of readings.

@@ -25,9 +25,16 @@ CREATE INDEX entity_geocentric ON spatial_index.entity USING gist (tenant_id, ge
 
 ALTER TABLE spatial_index.entity ENABLE ROW LEVEL SECURITY;
 
-CREATE POLICY tenant ON spatial_index.entity
-  USING (tenant_id = current_setting('geomesh.tenant', true) OR tenant_id = 'public')
+-- One policy a command: what everyone may read nobody else may change, take over or delete.
+CREATE POLICY readable ON spatial_index.entity FOR SELECT
+  USING (tenant_id = current_setting('geomesh.tenant', true) OR tenant_id = 'public');
+CREATE POLICY insertable ON spatial_index.entity FOR INSERT
   WITH CHECK (tenant_id = current_setting('geomesh.tenant', true));
+CREATE POLICY changeable ON spatial_index.entity FOR UPDATE
+  USING (tenant_id = current_setting('geomesh.tenant', true))
+  WITH CHECK (tenant_id = current_setting('geomesh.tenant', true));
+CREATE POLICY removable ON spatial_index.entity FOR DELETE
+  USING (tenant_id = current_setting('geomesh.tenant', true));
 
 -- What python -m spatial_index.load has loaded.
 CREATE TABLE spatial_index.load (
