@@ -173,9 +173,7 @@ def conditions_of(standard: Standard, reports: Sequence[Report]) -> tuple[Pollut
     return tuple(found)
 
 
-def explain_absence(
-    nearest: NearestReporter | None, at: datetime, radius_meters: float, max_age_seconds: float
-) -> str:
+def explain_absence(nearest: NearestReporter | None, at: datetime, radius_meters: float, max_age_seconds: float) -> str:
     """Returns why nothing can be said of the air at a place, and where or when something could."""
     if nearest is None:
         return "no station is registered at all"

@@ -1,0 +1,246 @@
+"""A real air-quality service on a database of its own, callers of several tenants, and a geocoder beside it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2, status_pb2
+from pydantic import SecretStr
+
+from airquality.archive import Archive
+from airquality.conditions import CurrentConditions
+from airquality.ingest import Ingest
+from airquality.repository import AirQualityRepository
+from airquality.servicer import AirQualityServicer
+from airquality.settings import Settings
+from airquality.stations import Stations
+from geomesh.airquality.v1 import airquality_pb2 as pb
+from geomesh.airquality.v1 import airquality_pb2_grpc
+from geomesh.geocoder.v1 import geocoder_pb2, geocoder_pb2_grpc
+from meshkit.cache import Cache
+from meshkit.channels import Upstream
+from meshkit.postgres import Postgres
+from meshkit.serve import running
+from tests.meshkit.conftest import Issuer, issuer
+
+__all__ = ["issuer"]
+
+START = datetime(2020, 8, 20, tzinfo=UTC)
+PM25, PM10, O3, NO2, SO2, CO = 1, 2, 3, 4, 5, 6
+HOUR, EIGHT_HOURS, DAY, NOWCAST = 1, 2, 3, 4
+
+
+def at(hours: float) -> datetime:
+    """Returns the time so many hours after the tests' beginning."""
+    return START + timedelta(hours=hours)
+
+
+def stamp(hours: float) -> Timestamp:
+    """Returns the same time as a message."""
+    message = Timestamp()
+    message.FromDatetime(at(hours))
+    return message
+
+
+def station(station_id: str = "here", lat: float = 40.0, lng: float = -100.0, **more: Any) -> pb.Station:
+    """Returns a station to register."""
+    message = pb.Station(**({"station_id": station_id, "provider": "tests"} | more))
+    message.location.lat, message.location.lng = lat, lng
+    return message
+
+
+def reading(
+    hours: float = 0.0, value: float = 12.0, station_id: str = "here", pollutant: int = PM25, **more: Any
+) -> pb.Reading:
+    """Returns a reading so many hours after the tests' beginning."""
+    message = pb.Reading(station_id=station_id, pollutant=pb.Pollutant.ValueType(pollutant), value=value, **more)
+    message.time.CopyFrom(stamp(hours))
+    return message
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Calls the service with one token, or none."""
+
+    stub: "airquality_pb2_grpc.AirQualityServiceAsyncStub"
+    metadata: tuple[tuple[str, str], ...]
+
+    def call(self, method: str, request: Message) -> Awaitable[Any]:
+        """Calls a unary RPC."""
+        answer: Awaitable[Any] = getattr(self.stub, method)(request, metadata=self.metadata, timeout=30)
+        return answer
+
+    async def register(self, *stations: pb.Station) -> pb.UpsertStationsResponse:
+        """Registers stations."""
+        reply: pb.UpsertStationsResponse = await self.call(
+            "UpsertStations", pb.UpsertStationsRequest(stations=stations)
+        )
+        return reply
+
+    async def ingest(self, *readings: pb.Reading) -> pb.IngestReadingsResponse:
+        """Stores a batch."""
+        reply: pb.IngestReadingsResponse = await self.call(
+            "BatchIngestReadings", pb.BatchIngestReadingsRequest(readings=readings)
+        )
+        return reply
+
+    async def stream(self, *chunks: list[pb.Reading]) -> pb.IngestReadingsResponse:
+        """Stores chunks of one stream."""
+
+        async def requests() -> AsyncIterator[pb.IngestReadingsRequest]:
+            for chunk in chunks:
+                yield pb.IngestReadingsRequest(readings=chunk)
+
+        reply: pb.IngestReadingsResponse = await self.stub.IngestReadings(
+            requests(), metadata=self.metadata, timeout=30
+        )
+        return reply
+
+    async def current(self, lat: float = 40.0, lng: float = -100.0, hours: float = 0.5, **more: Any) -> Any:
+        """Asks for the air at a place, so many hours after the tests' beginning."""
+        request = pb.GetCurrentConditionsRequest(lat=lat, lng=lng, at=stamp(hours), **more)
+        return await self.call("GetCurrentConditions", request)
+
+    async def readings(self, **fields: Any) -> pb.ListReadingsResponse:
+        """Lists readings."""
+        reply: pb.ListReadingsResponse = await self.call("ListReadings", pb.ListReadingsRequest(**fields))
+        return reply
+
+    async def stations(self, **fields: Any) -> pb.ListStationsResponse:
+        """Lists stations."""
+        reply: pb.ListStationsResponse = await self.call("ListStations", pb.ListStationsRequest(**fields))
+        return reply
+
+    async def history(self, start: float, end: float, **fields: Any) -> pb.History:
+        """Asks for the history between two times in hours after the tests' beginning."""
+        request = pb.GetHistoryRequest(start_time=stamp(start), end_time=stamp(end), **fields)
+        reply: pb.History = await self.call("GetHistory", request)
+        return reply
+
+
+As = Callable[..., Caller]
+
+
+def details(status: status_pb2.Status) -> tuple[str, list[str]]:
+    """Returns the reason and the fields that a status names."""
+    reason, fields = "", []
+    for detail in status.details:
+        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        if detail.Unpack(info):
+            reason = info.reason
+        if detail.Unpack(bad):
+            fields = [violation.field for violation in bad.field_violations]
+    return reason, fields
+
+
+async def refused(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str, list[str], str]:
+    """Returns code, reason, fields and message of the error that a call ends with."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    raw = dict(caught.value.trailing_metadata() or ())["grpc-status-details-bin"]
+    assert isinstance(raw, bytes)
+    status = status_pb2.Status.FromString(raw)
+    return caught.value.code(), *details(status), status.message
+
+
+class Geocoder(geocoder_pb2_grpc.GeocoderServiceServicer):
+    """Knows one place, and notes what it is asked and with which token."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    async def Geocode(self, request: geocoder_pb2.GeocodeRequest, context: Any) -> geocoder_pb2.GeocodeResponse:
+        """Answers to `Somewhere`."""
+        self.asked.append((request.q, dict(context.invocation_metadata()).get("authorization", "")))
+        reply = geocoder_pb2.GeocodeResponse()
+        if request.q == "Somewhere":
+            result = reply.results.add()
+            result.place.name = "Somewhere, Nebraska"
+            result.location.lat, result.location.lng = 40.0, -100.0
+        return reply
+
+
+@pytest.fixture
+async def database(database_url: Callable[[str], str]) -> AsyncIterator[Postgres]:
+    """The migrated, empty database in the service's own role."""
+    database = Postgres(Settings(postgres_dsn=SecretStr(database_url("airquality"))))
+    await database.start()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def geocoder() -> AsyncIterator[tuple[Geocoder, int]]:
+    """A geocoder that knows one place, and its port."""
+    servicer = Geocoder()  # type: ignore[abstract]  # nothing but Geocode is called
+    server = grpc.aio.server()
+    geocoder_pb2_grpc.add_GeocoderServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield servicer, port
+    await server.stop(None)
+
+
+@pytest.fixture
+async def as_tenant(
+    issuer: tuple[Issuer, int], database: Postgres, geocoder: tuple[Geocoder, int], redis_url: str
+) -> AsyncIterator[As]:
+    """Returns callers of a server that runs the service as `python -m airquality` does, one for each tenant."""
+    tokens, port = issuer
+    settings = Settings(
+        port=0,
+        metrics_port=0,
+        auth_address=f"127.0.0.1:{port}",
+        redis_url=SecretStr(redis_url),
+        drain_notice_seconds=0,
+    )
+    repository, cache = AirQualityRepository(database), Cache(settings)
+    stations = Stations(repository)
+    upstream = Upstream(f"127.0.0.1:{geocoder[1]}", "geocoder")
+    servicer = AirQualityServicer(
+        settings,
+        stations=stations,
+        ingest=Ingest(repository, transaction_rows=5),
+        conditions=CurrentConditions(
+            repository, max_age_seconds=settings.max_age_seconds, radius_meters=settings.current_radius_meters
+        ),
+        archive=Archive(repository, stations),
+        cache=cache,
+        geocoder=geocoder_pb2_grpc.GeocoderServiceStub(upstream.channel),
+    )
+    async with (
+        running(settings, servicers=[servicer], dependencies=[cache, upstream]) as ports,
+        grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
+    ):
+        stub: airquality_pb2_grpc.AirQualityServiceAsyncStub = airquality_pb2_grpc.AirQualityServiceStub(channel)
+
+        def caller(tenant: str | None, *roles: str) -> Caller:
+            if tenant is None:
+                return Caller(stub, ())
+            token = tokens.token(*(roles or ("user",)), tenant=tenant)
+            return Caller(stub, (("authorization", f"Bearer {token}"),))
+
+        yield caller
+
+
+@pytest.fixture
+def acme(as_tenant: As) -> Caller:
+    """A user of the tenant acme."""
+    return as_tenant("acme")
+
+
+@pytest.fixture
+def operator(as_tenant: As) -> Caller:
+    """A user of the operator's tenant, whose rows are everybody's."""
+    return as_tenant("public")
+
+
+@pytest.fixture
+def anyone(as_tenant: As) -> Caller:
+    """A caller without a token."""
+    return as_tenant(None)
