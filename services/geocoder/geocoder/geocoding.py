@@ -10,11 +10,10 @@ from geocoder.directory import Area, Directory, Translations
 from geocoder.parsing import AddressParts, Reading, read_parts, read_parts_of_text, read_text
 from geocoder.places import Component, ComponentType, Found, Match, Place, PlaceFilter
 from geocoder.scoring import confidences, distance_meters, match_type, rank
-from geocoder.spelling import Algorithm, one_edit_away, similarity
+from geocoder.spelling import Algorithm, one_edit_away, similarity, trigrams_after_one_edit
 from meshkit.errors import InvalidInput, MeshError
 
 _LEAST_ALIKE: Final = 0.7
-_LEAST_TRIGRAMS: Final = 0.4
 _MOST_SIMILAR: Final = 50
 _READINGS_TO_SPELL: Final = 3
 _TOGETHER: Final = 50
@@ -159,7 +158,7 @@ class Geocoder:
         if len(key) < _SHORTEST_TO_SPELL or wanted is None:
             return []
         similar = await self._gazetteer.find_similar(
-            key, one_edit_away(key), _LEAST_TRIGRAMS, wanted, query.language, _MOST_SIMILAR
+            key, one_edit_away(key), trigrams_after_one_edit(key), wanted, query.language, _MOST_SIMILAR
         )
         found = []
         for each in similar:

@@ -8,13 +8,18 @@ from geocoder.directory import Area, Directory, Translations
 from geocoder.normalize import name_key, name_keys
 from geocoder.places import Found, Match, MatchType, PlaceFilter
 from geocoder.scoring import confidences, distance_meters, match_type, rank_completion
-from geocoder.spelling import DEFAULT_SIMILARITY, Algorithm, one_edit_away, similarity
+from geocoder.spelling import (
+    DEFAULT_SIMILARITY,
+    LEAST_TRIGRAMS,
+    Algorithm,
+    is_close,
+    one_edit_away,
+    similarity,
+    trigrams_after_one_edit,
+)
 from meshkit.errors import InvalidInput
 
 MOST_RESULTS: Final = 200
-_LEAST_TRIGRAMS: Final = 0.3
-_LEAST_TRIGRAMS_OF_LONG: Final = 0.4
-_LONG: Final = 12
 _MOST_NAMES: Final = 400
 
 
@@ -95,11 +100,7 @@ class Searcher:
         """
         key = _key(search.text)
         least = DEFAULT_SIMILARITY[search.algorithm] if search.least is None else search.least
-        also = {edit for each in name_keys(search.text) for edit in (each, *one_edit_away(each))}
-        trigrams = _least_trigrams(search.algorithm, key, least)
-        found = await self._names.find_similar(
-            key, sorted(also), trigrams, search.wanted, search.language, _MOST_NAMES
-        )  # fmt: skip
+        found = await self._spelled_alike(search, key, least)
         best: dict[int, tuple[float, Found]] = {}
         for each in found:
             alike = similarity(search.algorithm, key, each.key, each.similarity)
@@ -122,6 +123,19 @@ class Searcher:
             for (alike, each), confidence in zip(kept[search.offset : end], sure[search.offset :], strict=True)
         ]
         return Page(matches, has_more=end < len(kept))
+
+    async def _spelled_alike(self, search: Search, key: str, least: float) -> list[Found]:
+        """Returns names worth comparing: close ones first of all, and others only where none is close."""
+        also = sorted({edit for each in name_keys(search.text) for edit in (each, *one_edit_away(each))})
+        wanted, language = search.wanted, search.language
+        if search.algorithm is Algorithm.TRIGRAM:
+            return await self._names.find_similar(
+                key, (), max(least, LEAST_TRIGRAMS), wanted, language, _MOST_NAMES
+            )  # fmt: skip
+        found = await self._names.find_similar(key, also, trigrams_after_one_edit(key), wanted, language, _MOST_NAMES)
+        if any(is_close(key, each.key) for each in found):
+            return found
+        return await self._names.find_similar(key, also, LEAST_TRIGRAMS, wanted, language, _MOST_NAMES)
 
     async def complete(self, beginning: Beginning) -> list[Match]:
         """Returns the most important places with a name that begins like the text.
@@ -156,13 +170,6 @@ class Searcher:
             )
             for (_, each, distance), share in zip(kept, sure, strict=True)
         ]
-
-
-def _least_trigrams(algorithm: Algorithm, key: str, least: float) -> float:
-    """Returns the share of trigrams below which names are not even looked at."""
-    if algorithm is Algorithm.TRIGRAM:
-        return max(least, _LEAST_TRIGRAMS)
-    return _LEAST_TRIGRAMS_OF_LONG if len(key) >= _LONG else _LEAST_TRIGRAMS
 
 
 def _key(text: str) -> str:

@@ -681,8 +681,9 @@ class SearchPlacesRequest(_message.Message):
     algorithm: Global___SimilarityAlgorithm.ValueType
     """How names are compared."""
     min_similarity: _builtins.float
-    """Least similarity, 0 to 1; absent means 0.3 for TRIGRAM and 0.7 for the others. Names that share less than 0.3 of
-    their three-letter pieces with the text and are more than one edit away from it are never found.
+    """Least similarity, 0 to 1; absent means 0.4 for TRIGRAM and 0.7 for the others. Names that share less than 0.3 of
+    their three-letter pieces with the text are found only when they are short and one edit away. Where some name is at
+    most one edit away, names that share less than 0.35 to 0.45 are left out, for the sake of speed.
     """
     min_population: _builtins.int
     """Only places with at least so many inhabitants."""
