@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError, Message
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -23,6 +24,7 @@ from meshkit import status, telemetry
 from meshkit.context import AUTHORIZATION, CURRENT, TRACEPARENT, RequestContext, current
 from meshkit.errors import (
     DeadlineExceeded,
+    InvalidInput,
     MeshError,
     PermissionDenied,
     Reason,
@@ -270,7 +272,7 @@ def check_request(method: Method, server: Server, call: Call) -> Call:
         return checked_stream
 
     async def checked(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        validate(request)
+        _check(request)
         return await call(request, context)
 
     return checked
@@ -278,8 +280,41 @@ def check_request(method: Method, server: Server, call: Call) -> Call:
 
 async def _checked(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     async for request in requests:
-        validate(request)
+        _check(request)
         yield request
+
+
+def _check(request: Any) -> None:
+    if isinstance(request, Unreadable):
+        raise InvalidInput(
+            "request", f"is no {request.message_type}, or has text that is no UTF-8", reason=Reason.MALFORMED_REQUEST
+        )
+    validate(request)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What comes in the place of a request that cannot be read; `check_request` refuses it.
+
+    Attributes:
+        message_type: The name of the message that it should have been.
+    """
+
+    message_type: str
+
+
+def reader(message_type: type[Message]) -> Callable[[bytes], Any]:
+    """Returns what reads the bytes of a request. gRPC itself would end the call as UNKNOWN, with the parser's words."""
+    parse = message_type.FromString
+    unreadable = Unreadable(message_type.DESCRIPTOR.name)
+
+    def read(serialized: bytes) -> Any:
+        try:
+            return parse(serialized)
+        except DecodeError:
+            return unreadable
+
+    return read
 
 
 Step = Callable[[Method, Server, Call], Call]

@@ -183,7 +183,7 @@ def _handler(
     }[method.request_streaming, method.response_streaming]
     return make(
         request_path.wrap(method, path, behaviour),
-        request_deserializer=GetMessageClass(descriptor.input_type).FromString,
+        request_deserializer=request_path.reader(GetMessageClass(descriptor.input_type)),
         response_serializer=_serialized,
     )
 
