@@ -30,10 +30,10 @@ async def channel(edge: Edge) -> AsyncIterator[grpc.aio.Channel]:
         yield channel
 
 
-async def failure(channel: grpc.aio.Channel, method: str, **options: Any) -> grpc.aio.AioRpcError:
+async def failure(channel: grpc.aio.Channel, method: str, request: bytes = b"", **options: Any) -> grpc.aio.AioRpcError:
     call: Callable[..., Awaitable[bytes]] = channel.unary_unary(method)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call(b"", **options)
+        await call(request, **options)
     return caught.value
 
 
@@ -94,6 +94,12 @@ async def test_an_error_of_a_service_keeps_its_details(edge: Edge, channel: grpc
     error = await failure(channel, STATUS)
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert reason_of(status_of(error)) == "INVALID_FIELD"
+
+
+async def test_bytes_that_are_no_message_are_the_callers_mistake(channel: grpc.aio.Channel) -> None:
+    error = await failure(channel, STATUS, b"\xff\xff\xff")
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert reason_of(status_of(error)) == "MALFORMED_REQUEST"
 
 
 async def test_a_reply_names_its_request(edge: Edge, channel: grpc.aio.Channel) -> None:

@@ -40,8 +40,7 @@ async def test_names_the_field(client: httpx.AsyncClient, path: str, parameters:
 
 
 async def test_text_that_is_not_utf8_is_the_callers_mistake(client: httpx.AsyncClient) -> None:
-    response = await client.get("/v1/geocode?q=%ff%fe")
-    assert response.status_code == 400, response.text
+    error_of(await client.get("/v1/geocode?q=%ff%fe"), 400, "MALFORMED_REQUEST")
 
 
 async def test_refuses_a_polygon_that_crosses_itself(client: httpx.AsyncClient) -> None:
@@ -94,7 +93,7 @@ def reading(**changes: Any) -> dict[str, Any]:
 
 
 async def with_station(user: httpx.AsyncClient) -> None:
-    station = {"stationId": "edge-test", "name": "Edge test", "location": {"lat": 1.0, "lng": 2.0}}
+    station = {"stationId": "edge-test", "provider": "edge", "location": {"lat": 1.0, "lng": 2.0}}
     response = await user.post("/v1/stations:batch", json={"stations": [station]})
     assert response.json()["errors"] == [], response.text
 
