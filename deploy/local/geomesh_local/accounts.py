@@ -58,6 +58,10 @@ def make_data_folder(link: Path, account: str | None) -> Path:
 
 
 def remove_data_folder(link: Path) -> None:
-    """Removes the folder, wherever it lies, and the link to it."""
-    shutil.rmtree(link.resolve(), ignore_errors=True)
-    link.unlink(missing_ok=True)
+    """Removes the folder, where `make_data_folder` made it, and the link to it."""
+    if not link.is_symlink():
+        shutil.rmtree(link, ignore_errors=True)
+        return
+    if link.resolve().parent == _SHARED_HOME:  # a link that somebody else made may lead to what is not ours
+        shutil.rmtree(link.resolve(), ignore_errors=True)
+    link.unlink()
