@@ -59,9 +59,15 @@ class Watch:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(self._every_seconds)
+            await asyncio.sleep(self._pause_seconds())
             if time.monotonic() - self.answered_at >= self._every_seconds or self.state is State.DOWN:
                 await self._look()
+
+    def _pause_seconds(self) -> float:
+        """Returns the time until it is asked again, counted from its last answer: silence must not last longer."""
+        if self.state is State.DOWN:
+            return self._every_seconds
+        return max(0.0, self.answered_at + self._every_seconds - time.monotonic())
 
     async def _look(self) -> None:
         for attempt in range(1, self._attempts + 1):
