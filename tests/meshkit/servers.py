@@ -41,6 +41,10 @@ class Server:
         self._account = account
         self._process: subprocess.Popen[bytes] | None = None
 
+    def is_running(self) -> bool:
+        """Tells whether it was started and not stopped; a frozen one runs too."""
+        return self._process is not None
+
     def start(self) -> None:
         """Starts it, if it does not run, and waits until it answers."""
         if self._process is None:
