@@ -4,7 +4,12 @@ from typing import Any
 
 import httpx
 from google.protobuf import json_format
-from google.rpc import code_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from geomesh.gateway.v1 import gateway_pb2
+
+DETAILS = (error_details_pb2, gateway_pb2)
+"""Where the messages in details are declared; only what is imported can be parsed."""
 
 CODES_BY_HTTP_STATUS = {
     400: {code_pb2.INVALID_ARGUMENT},
