@@ -19,6 +19,7 @@ from protovalidate._gen.buf.validate import validate_pb
 PROTOS = Path(__file__).resolve().parent
 RUNTIME = PROTOS.parent / "runtime"
 PACKAGES = ("geomesh", "buf")
+PLUGINS = Path(sys.executable).parent
 
 
 def main() -> None:
@@ -38,9 +39,10 @@ def main() -> None:
             f"-I{Path(installed_googleapis.__file__).parents[2]}",
             f"-I{Path(grpc_tools.__file__).parent / '_proto'}",
         ]
-        messages = [f"--python_out={stubs}", f"--mypy_out=quiet:{stubs}"]
+        typed = [f"--plugin={name}={PLUGINS / name}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")]
+        messages = [*typed, f"--python_out={stubs}", f"--mypy_out=quiet:{stubs}"]
         _protoc(*includes, *messages, *sources, "buf/validate/validate.proto")
-        _protoc(*includes, f"--grpc_python_out={stubs}", f"--mypy_grpc_out=quiet:{stubs}", *services)
+        _protoc(*includes, *typed, f"--grpc_python_out={stubs}", f"--mypy_grpc_out=quiet:{stubs}", *services)
         if options.image:
             comments = ["--include_imports", "--include_source_info", f"--descriptor_set_out={options.image}"]
             _protoc(*includes, *comments, *sources)

@@ -3,9 +3,10 @@
 import importlib
 from dataclasses import dataclass
 
-from geomesh.options.v1 import options_pb2
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+from geomesh.options.v1 import options_pb2
 
 _READS_ONLY = descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
 _IDEMPOTENT = descriptor_pb2.MethodOptions.IDEMPOTENT
