@@ -54,11 +54,11 @@ async def test_a_good_token_proves_who_calls(mesh: Mesh) -> None:
 
 @pytest.mark.parametrize("kind", ["at+jwt", "application/at+jwt", "AT+JWT"])
 async def test_accepts_the_types_of_rfc_9068(mesh: Mesh, kind: str) -> None:
-    assert await mesh.verifier.verify(FORGER.token(header=FORGER.header(typ=kind)))
+    await mesh.verifier.verify(FORGER.token(header=FORGER.header(typ=kind)))
 
 
 async def test_accepts_several_audiences_when_we_are_one(mesh: Mesh) -> None:
-    assert await mesh.verifier.verify(FORGER.token(aud=["another", AUDIENCE]))
+    await mesh.verifier.verify(FORGER.token(aud=["another", AUDIENCE]))
 
 
 async def test_a_token_without_a_plan_lives_under_the_tightest(mesh: Mesh) -> None:
@@ -140,14 +140,16 @@ async def test_refuses_an_expired_token_with_a_reason_of_its_own(mesh: Mesh) -> 
 
 @pytest.mark.parametrize("claim", ["nbf", "iat"])
 async def test_refuses_a_token_from_the_future(mesh: Mesh, claim: str) -> None:
-    assert (await mesh.refusal(FORGER.token(**{claim: int(time.time()) + 60}))).reason is Reason.TOKEN_INVALID
+    assert (
+        await mesh.refusal(FORGER.token(FORGER.claims() | {claim: int(time.time()) + 60}))
+    ).reason is Reason.TOKEN_INVALID
 
 
 async def test_forgives_clocks_that_differ_by_less_than_the_leeway() -> None:
     mesh = Mesh(token_leeway_seconds=30.0)
     now = int(time.time())
-    assert await mesh.verifier.verify(FORGER.token(iat=now + 15, nbf=now + 15))
-    assert await mesh.verifier.verify(FORGER.token(exp=now - 15))
+    await mesh.verifier.verify(FORGER.token(iat=now + 15, nbf=now + 15))
+    await mesh.verifier.verify(FORGER.token(exp=now - 15))
     await mesh.refusal(FORGER.token(exp=now - 45))
 
 
