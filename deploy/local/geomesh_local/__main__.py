@@ -62,8 +62,7 @@ def command_up() -> None:
     for answer in answers(stack):
         sys.stdout.write(f"\n  {answer.command}\n    {answer.gist}\n")
     sys.stdout.write(
-        f"\n  API reference  {stack.edge_url}/docs\n"
-        f"  administrator  admin@localhost, password in {stack.administrator_password_path}\n"
+        f"\n  administrator  admin@localhost, password in {stack.administrator_password_path}\n"
         "  more           make status, make logs, make down\n"
     )
 

@@ -186,7 +186,10 @@ class Stack:
         """Returns the edge as a program; its configuration must have been rendered."""
         # Hot restart would share memory with every other Envoy on the machine; stacks live side by side.
         workers = self.environment.get("GEOMESH_EDGE_WORKERS", "1")
-        options = ["--disable-hot-restart", "--concurrency", workers, "--log-format", "%Y-%m-%dT%T.%eZ [%l] [%n] %v"]
+        options = [
+            *("--disable-hot-restart", "--concurrency", workers, "--file-flush-interval-msec", "1000"),
+            *("--log-format", "%Y-%m-%dT%T.%eZ [%l] [%n] %v"),
+        ]
         return Program(
             "envoy",
             [str(Path(sys.executable).with_name("envoy")), "-c", str(self.envoy_configuration), *options],
