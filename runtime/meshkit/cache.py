@@ -43,6 +43,8 @@ _JITTER: Final = 0.1
 _LOCK_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.025
 _RETRY_SECONDS: Final = 1.0
+# Keys remembered as asked for once, as a multiple of the values held.
+_MOST_REMEMBERED: Final = 8
 # One round trip: the value, and for one asker of those who find none that is fresh, the right to compute it.
 _LOOK_UP: Final = """
 local value = redis.call('GET', KEYS[1])
@@ -68,13 +70,18 @@ class _Entry:
 class Cache:
     """The cache of one service. It shows as its Redis among the service's dependencies."""
 
-    def __init__(self, settings: ServiceSettings, *, entries: int = 1000, version: int = 1) -> None:
+    def __init__(
+        self, settings: ServiceSettings, *, entries: int = 1000, version: int = 1, share_once_asked: bool = True
+    ) -> None:
         """Makes an empty cache.
 
         Args:
             settings: The service's settings; its name keeps its keys apart from those of other services.
             entries: Values held in the process; the one used longest ago makes room.
             version: Of what the values look like; a service that changes that raises it and leaves the old behind.
+            share_once_asked: Whether Redis is asked for a key, and given its value, from the first time on. False where
+                computing costs little more than asking, and most keys are never asked for again: then a key comes to
+                Redis when the process misses it for the second time.
         """
         self._redis = Redis(settings)
         self._look_up = self._redis.client.register_script(_LOOK_UP)
@@ -85,6 +92,8 @@ class Cache:
         self._local: OrderedDict[str, _Entry] = OrderedDict()
         self._flights: dict[str, asyncio.Task[bytes]] = {}
         self._writes: set[asyncio.Task[None]] = set()
+        self._share_once_asked = share_once_asked
+        self._asked: OrderedDict[str, None] = OrderedDict()
 
     @property
     def name(self) -> str:
@@ -146,7 +155,8 @@ class Cache:
                 return entry.value
         flight = self._flights.get(key)
         if flight is None:
-            flight = self._take_off(key, self._find(key, compute, ttl_seconds, stale_seconds))
+            find = self._find if self._is_worth_sharing(key) else self._compute_alone
+            flight = self._take_off(key, find(key, compute, ttl_seconds, stale_seconds))
         else:
             _SHARED.inc()
         return await asyncio.shield(flight)
@@ -208,22 +218,48 @@ class Cache:
             self._rest(key)
             return stale.value
 
+    def _is_worth_sharing(self, key: str) -> bool:
+        if self._share_once_asked or key in self._asked:
+            return True
+        self._asked[key] = None
+        if len(self._asked) > _MOST_REMEMBERED * self._most:
+            self._asked.popitem(last=False)
+        return False
+
     async def _compute(self, key: str, compute: Compute, ttl_seconds: float, stale_seconds: float) -> bytes:
+        try:
+            value = await self._run(compute)
+        except BaseException:
+            self._write_behind(self._unlock, key)
+            raise
+        fresh_until = self._keep_new(key, value, ttl_seconds, stale_seconds)
+        seconds = fresh_until - time.time() + stale_seconds
+        self._write_behind(self._store, key, _HEADER.pack(fresh_until) + value, seconds)
+        return value
+
+    async def _compute_alone(self, key: str, compute: Compute, ttl_seconds: float, stale_seconds: float) -> bytes:
+        value = await self._run(compute)
+        self._keep_new(key, value, ttl_seconds, stale_seconds)
+        return value
+
+    async def _run(self, compute: Compute) -> bytes:
         try:
             async with asyncio.timeout(self._flight_seconds):
                 value = await compute()
         except BaseException as error:
             _FAILED.inc()
-            self._write_behind(self._unlock, key)
             if isinstance(error, TimeoutError):
                 raise DeadlineExceeded("a value was not computed in time") from error
             raise
         _COMPUTED.inc()
+        return value
+
+    def _keep_new(self, key: str, value: bytes, ttl_seconds: float, stale_seconds: float) -> float:
+        """Holds a value that was computed just now, and returns until when it is fresh."""
         fresh_seconds = ttl_seconds * (1 - random.uniform(0, _JITTER))  # noqa: S311 -- nothing secret hangs on it
         fresh_until = time.time() + fresh_seconds
         self._keep(key, _Entry(value, fresh_until, fresh_until + stale_seconds))
-        self._write_behind(self._store, key, _HEADER.pack(fresh_until) + value, fresh_seconds + stale_seconds)
-        return value
+        return fresh_until
 
     def _keep(self, key: str, entry: _Entry) -> None:
         if len(entry.value) > _LARGEST_LOCAL_BYTES:

@@ -393,3 +393,25 @@ def _is_down(cache: Cache) -> Any:
         return cache.state is State.DOWN
 
     return is_down
+
+
+async def test_a_key_comes_to_redis_when_it_is_missed_again_where_sharing_waits(
+    connect: Connect, server: Server
+) -> None:
+    cache = await connect(share_once_asked=False, entries=1)
+    compute = Computation()
+    async with Redis(port=server.port) as redis:
+        first = await cache.get_or_compute("once", compute, ttl_seconds=60)
+        assert await cache.get_or_compute("once", compute, ttl_seconds=60) == first
+        await cache.get_or_compute("another", Computation(), ttl_seconds=60)  # makes the first one leave
+        assert await redis.keys() == []
+        await cache.get_or_compute("once", compute, ttl_seconds=60)
+        await until(lambda: cache_keys(redis))
+    other = await connect()
+    assert await other.get_or_compute("once", compute, ttl_seconds=60) == b"value 2"
+    assert compute.times == 2
+
+
+async def cache_keys(redis: Redis) -> bool:
+    """Tells whether a value has arrived."""
+    return any(b":value:" in key for key in await redis.keys())

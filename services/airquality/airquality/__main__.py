@@ -17,7 +17,8 @@ from meshkit.serve import run, serve
 async def main() -> None:
     """Serves until told to stop."""
     settings = Settings.load()
-    database, cache = Postgres(settings), Cache(settings)
+    # Conditions at a point cost about as much as asking Redis for them, and most points are asked for once.
+    database, cache = Postgres(settings), Cache(settings, share_once_asked=False)
     geocoder = Upstream(settings.geocoder_address, "geocoder")
     repository = AirQualityRepository(database)
     stations = Stations(repository)
