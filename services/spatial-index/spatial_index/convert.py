@@ -157,7 +157,7 @@ def after(position: Position | None) -> tuple[str, str]:
     match position:
         case None:
             return "", ""
-        case (str() as entity_id, str() as tenant) if "\0" not in entity_id + tenant:
+        case (str() as entity_id, str() as tenant):
             return entity_id, tenant
         case _:
             raise InvalidInput("page_token", "must be one of this query", reason=Reason.INVALID_PAGE_TOKEN)
