@@ -5,7 +5,7 @@ only by knowing which of them name an area.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,12 +41,12 @@ class DirectoryEntry:
 
     Attributes:
         key: Its key.
-        areas: `US` or `US.OR`, the most important first.
+        areas: Their codes, the most important first: `CA,US.CA`.
         is_code: Whether it is nothing but a code.
     """
 
     key: str
-    areas: Sequence[str]
+    areas: str
     is_code: bool = False
 
 
@@ -60,14 +60,14 @@ class Directory:
     def __init__(self, entries: Iterable[DirectoryEntry], divisions: Iterable[Place]) -> None:
         self._divisions: Final = {Area(each.country_code, each.admin1_code): each for each in divisions}
         # Ten thousands of keys share some thousand lists of areas; each list is kept once.
-        shared: dict[tuple[str, ...], tuple[Area, ...]] = {}
+        shared: dict[str, tuple[Area, ...]] = {}
         by_key: dict[str, tuple[Area, ...]] = {}
         codes = set()
         for entry in entries:
-            written = tuple(dict.fromkeys(entry.areas))
-            if written not in shared:
-                shared[written] = tuple(Area(*code.split(".", 1)) for code in written)
-            by_key[entry.key] = shared[written]
+            if entry.areas not in shared:
+                written = dict.fromkeys(entry.areas.split(","))
+                shared[entry.areas] = tuple(Area(*code.split(".", 1)) for code in written)
+            by_key[entry.key] = shared[entry.areas]
             if entry.is_code:
                 codes.add(entry.key)
         self._areas: Final = by_key

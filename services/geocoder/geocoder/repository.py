@@ -152,13 +152,12 @@ class GazetteerRepository:
 
     async def _read_directory(self) -> Directory:
         names, divisions = await asyncio.gather(
-            self._database.fetch(QUERIES["find_directory"]), self._database.fetch(QUERIES["find_divisions"])
+            self._database.fetchrow(QUERIES["find_directory"]), self._database.fetch(QUERIES["find_divisions"])
         )
-        if not divisions:
+        if names is None or not divisions:
             raise Unavailable("the gazetteer is not loaded: run python -m geocoder.load", dependency="gazetteer")
-        return Directory(
-            (DirectoryEntry(row["key"], row["areas"], row["is_code"]) for row in names), map(_place, divisions)
-        )
+        entries = map(DirectoryEntry, *(names[column] for column in ("keys", "areas", "codes")))
+        return Directory(entries, map(_place, divisions))
 
 
 def _place(row: asyncpg.Record) -> Place:

@@ -1,11 +1,14 @@
 -- name: find_directory
--- Everything that countries and regions are called, to understand where a query says that a place lies: for each key
--- the areas, such as US or US.OR, the most important first, and whether it is nothing but a code.
-SELECT n.key, array_agg(n.area ORDER BY n.place) AS areas, bool_and(n.kind = 9) AS is_code
-FROM geocoder.names AS n
-WHERE n.layer IN (1, 2)
-GROUP BY n.key
-ORDER BY n.key;
+-- Everything that countries and regions are called, to understand where a query says that a place lies: the keys, for
+-- each the areas, such as US,US.CA, the most important first, and whether it is nothing but a code. One row of long
+-- arrays, because 80,000 rows would take the reading process 12 MB more for good.
+SELECT array_agg(e.key) AS keys, array_agg(e.areas) AS areas, array_agg(e.is_code) AS codes
+FROM (
+  SELECT n.key, string_agg(n.area, ',' ORDER BY n.place) AS areas, bool_and(n.kind = 9) AS is_code
+  FROM geocoder.names AS n
+  WHERE n.layer IN (1, 2)
+  GROUP BY n.key
+) AS e;
 
 -- name: find_divisions
 -- All countries and regions, which the places of a reply lie in.
