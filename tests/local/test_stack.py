@@ -82,6 +82,18 @@ async def test_takes_over_from_a_supervisor_that_was_killed(stack: Stack) -> Non
     assert await read(stack, "SELECT answer FROM kept") == 42
 
 
+async def test_takes_over_from_a_supervisor_whose_socket_was_deleted(stack: Stack) -> None:
+    await start_stores(stack)
+    await write(stack, "CREATE TABLE kept AS SELECT 42 AS answer")
+    supervisord = psutil.Process(pids(stack)["redis"]).parent()
+    assert supervisord is not None
+    (stack.run / "supervisor.sock").unlink()
+    assert not stack.supervisor.alive()
+    await start_stores(stack)
+    assert not supervisord.is_running()
+    assert await read(stack, "SELECT answer FROM kept") == 42
+
+
 async def test_starts_a_crashed_program_again(stack: Stack) -> None:
     await start_stores(stack)
     before = pids(stack)["redis"]

@@ -62,10 +62,10 @@ async def start_stores(stack: Stack, programs: Iterable[Program] = ()) -> None:
 
 def end_strays(stack: Stack) -> None:
     """Ends what a supervisor that was killed left running, so that the ports and the data are free again."""
+    stack.supervisor.end_strays()
     stray = stack.postgres.stray_pid()
     if stray is not None:
         end([psutil.Process(stray)])
-    stack.supervisor.end_strays()
 
 
 def refuse_taken_ports(stack: Stack) -> None:

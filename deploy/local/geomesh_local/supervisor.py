@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -114,6 +115,7 @@ class Supervisor:
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": os.environ.get("HOME", "/"),
             "LANG": "C.UTF-8",
+            MARK: str(self._run),
         }
         started = subprocess.run(  # noqa: S603 -- our own
             supervisord, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
@@ -160,8 +162,11 @@ class Supervisor:
         self.end_strays()
 
     def end_strays(self) -> None:
-        """Ends the programs of this stack that no supervisor watches any more."""
-        end(marked(MARK, self._run))
+        """Ends the programs of this stack that no supervisor watches any more, and a supervisor that cannot be reached."""
+        strays = marked(MARK, self._run)
+        # First whoever would start the others again. It may live although it does not answer: its socket can be deleted.
+        end([process for process in strays if _is_supervisor(process)], limit_seconds=60)
+        end(strays)
 
     def _render(self, programs: Iterable[Program]) -> str:
         owner = "user=root\n" if os.geteuid() == 0 else ""
@@ -244,14 +249,21 @@ def marked(variable: str, run: Path) -> list[psutil.Process]:
     return found
 
 
-def end(processes: list[psutil.Process], limit_seconds: float = 10) -> None:
+def end(processes: list[psutil.Process], limit_seconds: float = 30) -> None:
     """Asks processes to end, and kills those that do not in time."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
+            # Asked by SIGTERM, Postgres would wait until its clients have left.
+            process.send_signal(signal.SIGINT if process.name() == "postgres" else signal.SIGTERM)
     for process in psutil.wait_procs(processes, timeout=limit_seconds)[1]:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+
+
+def _is_supervisor(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return "supervisor.supervisord" in process.cmdline()
+    return False
 
 
 def _escaped(value: str) -> str:
