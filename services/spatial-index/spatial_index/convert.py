@@ -37,15 +37,23 @@ _LARGEST_EXACT = 2.0**53
 
 def grids(request: pb.EncodeLocationRequest | pb.BatchEncodeLocationsRequest) -> Grids:
     """Returns which grids a request asks for: all, when it names none."""
-    resolutions, precision, length = request.resolution, request.geohash_precision, request.plus_code_length
+    resolutions, precision, length = list(request.resolution), request.geohash_precision, request.plus_code_length
     return Grids(resolutions, precision, length) if resolutions or precision or length else EVERY_GRID
 
 
 def encoding(wanted: Grids, found: Encoding) -> pb.EncodeLocationResponse:
     """Returns the names of a location as a message."""
-    return pb.EncodeLocationResponse(
-        cells=map(_h3_cell, wanted.resolutions, found.cells), geohash=found.geohash, plus_code=found.plus_code
-    )
+    reply = pb.EncodeLocationResponse()
+    # Set field by field, which costs a third of keyword arguments: of all calls, this one is made most.
+    for resolution, name in zip(wanted.resolutions, found.cells, strict=True):
+        each = reply.cells.add()
+        each.resolution = resolution
+        each.cell = name
+    if found.geohash:
+        reply.geohash = found.geohash
+    if found.plus_code:
+        reply.plus_code = found.plus_code
+    return reply
 
 
 def cell(found: Cell) -> pb.Cell:
@@ -161,10 +169,6 @@ def after(position: Position | None) -> tuple[str, str]:
             return entity_id, tenant
         case _:
             raise InvalidInput("page_token", "must be one of this query", reason=Reason.INVALID_PAGE_TOKEN)
-
-
-def _h3_cell(resolution: int, cell: str) -> pb.H3Cell:
-    return pb.H3Cell(resolution=resolution, cell=cell)
 
 
 def _location(lat: float, lng: float) -> Location:

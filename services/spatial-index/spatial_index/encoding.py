@@ -1,7 +1,7 @@
 """Names a location in three grids of the Earth: H3, geohash and plus code."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import h3  # type: ignore[import-untyped]  # ships no types
 import pygeohash
@@ -17,8 +17,7 @@ STANDARD_PLUS_CODE_LENGTH = 10
 """Digits of the plus code that stands on maps, 14 m wide."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grids:
+class Grids(NamedTuple):
     """Which names are wanted.
 
     Attributes:
@@ -36,8 +35,7 @@ EVERY_GRID = Grids(ALL_RESOLUTIONS, FULL_GEOHASH_PRECISION, STANDARD_PLUS_CODE_L
 """What a caller gets who asks for nothing in particular."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
+class Encoding(NamedTuple):
     """The names of a location.
 
     Attributes:

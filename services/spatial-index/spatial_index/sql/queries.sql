@@ -87,23 +87,30 @@ ORDER BY near.chord;
 
 -- name: find_in_boxes
 -- Returns the first $5 entities of tenants ($1) within any of the boxes ($2, cubes as text, in metres), by id and
--- tenant, of those that come after an id ($3) and tenant ($4). Filters $6 to $9 as in find_nearest.
-SELECT tenant_id, entity_id, lat, lng, time, altitude, accuracy, speed, bearing, type, attributes::text AS attributes
-FROM spatial_index.entity
-WHERE tenant_id = ANY ($1::text[])
-  AND geocentric OPERATOR(public.<@) ANY ($2::text[]::public.cube[])
-  AND (entity_id, tenant_id) > ($3::text, $4::text)
-  AND ($6::text[] = '{}' OR type = ANY ($6::text[]))
-  AND (
-    $7::text[] = '{}'
-    OR NOT EXISTS (
-      SELECT FROM unnest($7::text[], $8::text[]) AS wanted (name, value)
-      WHERE attributes ->> wanted.name IS DISTINCT FROM wanted.value
+-- tenant, of those that come after an id ($3) and tenant ($4). Filters $6 to $9 as in find_nearest. Attributes become
+-- text at last, since sorting has to look at more entities than it returns.
+SELECT
+  found.tenant_id, found.entity_id, found.lat, found.lng, found.time, found.altitude, found.accuracy, found.speed,
+  found.bearing, found.type, found.attributes::text AS attributes
+FROM (
+  SELECT tenant_id, entity_id, lat, lng, time, altitude, accuracy, speed, bearing, type, attributes
+  FROM spatial_index.entity
+  WHERE tenant_id = ANY ($1::text[])
+    AND geocentric OPERATOR(public.<@) ANY ($2::text[]::public.cube[])
+    AND (entity_id, tenant_id) > ($3::text, $4::text)
+    AND ($6::text[] = '{}' OR type = ANY ($6::text[]))
+    AND (
+      $7::text[] = '{}'
+      OR NOT EXISTS (
+        SELECT FROM unnest($7::text[], $8::text[]) AS wanted (name, value)
+        WHERE attributes ->> wanted.name IS DISTINCT FROM wanted.value
+      )
     )
-  )
-  AND time >= $9::timestamptz
-ORDER BY entity_id, tenant_id
-LIMIT $5::int8;
+    AND time >= $9::timestamptz
+  ORDER BY entity_id, tenant_id
+  LIMIT $5::int8
+) AS found
+ORDER BY found.entity_id, found.tenant_id;
 
 -- name: find_load
 -- Returns how many entities were loaded from a file ($1, SHA-256) that is loaded whole.
