@@ -1,5 +1,6 @@
 """A mesh to test: all programs of the local stack, on ports and data of its own, with the means to break it."""
 
+import asyncio
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -104,6 +105,9 @@ class Mesh:
         if stopped := [name for name, state in states.items() if state.name != "RUNNING"]:
             self.start(*stopped)
             await self.wait_until_well()
+        # Until supervisord trusts them; a test that follows may look at the states.
+        while any(state.name == "STARTING" for state in self.stack.supervisor.states().values()):
+            await asyncio.sleep(0.05)
 
     async def start_all(self) -> None:
         """Starts everything on the real data, which is loaded once for each version of data and loaders."""
