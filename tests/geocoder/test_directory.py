@@ -52,4 +52,4 @@ def test_divisions_are_named_in_the_language_asked_for() -> None:
     country = WORLD.division(Area("DE"))
     assert country is not None
     munich = place("Munich", country="DE", admin1_code="02")
-    assert [each.name for each in WORLD.hierarchy(munich, {country.id: "Allemagne"})] == ["Bavaria", "Allemagne"]
+    assert [each.name for each in WORLD.hierarchy(munich, {country.place_id: "Allemagne"})] == ["Bavaria", "Allemagne"]

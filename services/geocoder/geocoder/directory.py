@@ -50,8 +50,8 @@ class DirectoryEntry:
     is_code: bool = False
 
 
-Translations = Mapping[int, str]
-"""The name of a country or region in some language, by its id."""
+Translations = Mapping[str, str]
+"""The name of a country or region in some language, by its place id, which outlasts a load of the gazetteer."""
 
 
 class Directory:
@@ -111,10 +111,10 @@ class Directory:
             found.append(Division(f"admin2.{code}", place.admin2_name, Layer.COUNTY))
         for area in (Area(place.country_code, place.admin1_code), Area(place.country_code)):
             division = self._divisions.get(area)
-            if division is not None and division.id != place.id and division.layer < place.layer:
+            if division is not None and division.place_id != place.place_id and division.layer < place.layer:
                 found.append(_division(division, translations))
         return tuple(dict.fromkeys(found))
 
 
 def _division(place: Place, translations: Translations) -> Division:
-    return Division(place.place_id, translations.get(place.id, place.name), place.layer, place.iso_code)
+    return Division(place.place_id, translations.get(place.place_id, place.name), place.layer, place.iso_code)

@@ -68,7 +68,7 @@ class GazetteerRepository:
         return self._directory
 
     async def translations(self, language: str) -> Translations:
-        """Returns what countries and regions are called in a language, by id; nothing when it is not known."""
+        """Returns what countries and regions are called in a language, by place id; nothing when it is not known."""
         language = _known_as(language)
         if not language:
             return {}
@@ -76,7 +76,7 @@ class GazetteerRepository:
             rows = await self._database.fetch(QUERIES["find_division_names"], language)
             while len(self._translations) >= _MOST_LANGUAGES:
                 del self._translations[next(iter(self._translations))]
-            self._translations[language] = {row["place"]: row["name"] for row in rows}
+            self._translations[language] = {row["place_id"]: row["name"] for row in rows}
         return self._translations[language]
 
     async def find_named(self, readings: Sequence[Reading], wanted: PlaceFilter, language: str) -> list[Found]:

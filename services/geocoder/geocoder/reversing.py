@@ -122,7 +122,7 @@ class _Names:
         self._point = point
 
     def of(self, place: Place) -> str:
-        return self._translations.get(place.id, place.name)
+        return self._translations.get(place.place_id, place.name)
 
     def of_layers(
         self, localities: Sequence[Near], near: Sequence[Near], country: Place | None, *, is_land: bool

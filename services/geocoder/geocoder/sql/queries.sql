@@ -20,7 +20,7 @@ WHERE p.layer IN (1, 2);
 
 -- name: find_division_names
 -- What countries and regions are called in a language ($1).
-SELECT l.place, l.name
+SELECT p.place_id, l.name
 FROM geocoder.places AS p
 JOIN geocoder.localized_names AS l ON l.place = p.id AND l.language = $1::text
 WHERE p.layer IN (1, 2);
