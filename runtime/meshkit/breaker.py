@@ -108,6 +108,11 @@ class Breaker:
         if self._state is not BreakerState.OPEN:
             self._open(cause)
 
+    def reset(self) -> None:
+        """Closes at once, for an owner who knows that the dependency is back."""
+        if self._state is not BreakerState.CLOSED:
+            self._enter(BreakerState.CLOSED)
+
     def _admit(self) -> int:
         wait_seconds = self._opened_at + self._recovery_seconds - self._clock()
         if self._state is BreakerState.OPEN and wait_seconds <= 0:

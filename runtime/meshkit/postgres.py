@@ -20,7 +20,7 @@ from prometheus_client import Gauge
 from meshkit.breaker import Breaker
 from meshkit.connections import Connections, Lease
 from meshkit.context import CURRENT
-from meshkit.errors import DeadlineExceeded, MeshError
+from meshkit.errors import DeadlineExceeded, MeshError, Unavailable
 from meshkit.health import State
 from meshkit.postgres_errors import DRIVER_ERRORS, is_failure, may_pass, ours
 from meshkit.queries import ERRORS, Statement, load_queries, statement_of
@@ -291,7 +291,12 @@ class Postgres:
         self._connections.cut_off()
 
     async def _ask(self) -> None:
-        await self._breaker.call(self._probe)
+        try:
+            await self._breaker.call(self._probe)
+        except Unavailable:  # refused, which tells of statements before and nothing of the server now
+            await self._probe()
+            if self._watch.state is State.DOWN:
+                self._breaker.reset()
 
     async def _probe(self) -> None:
         """Asks on a connection of its own, so that it needs to wait for none."""

@@ -19,7 +19,6 @@ _LOST: Final = (
 _FAILURES: Final = (
     *_LOST,
     OSError,
-    Unavailable,
     asyncpg.InsufficientResourcesError,
     asyncpg.PostgresSystemError,
     asyncpg.ReadOnlySQLTransactionError,
@@ -29,6 +28,8 @@ _FAILURES: Final = (
 
 def is_failure(error: BaseException) -> bool | None:
     """Tells the failures of the database from its answers; None for an error that is neither."""
+    if isinstance(error, Unavailable):  # no connection was free; only one that could not be made tells of the database
+        return is_failure(error.__cause__) if error.__cause__ is not None else None
     if isinstance(error, _FAILURES) or _is_closed(error):
         return True
     return False if isinstance(error, asyncpg.PostgresError) else None

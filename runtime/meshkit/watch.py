@@ -45,6 +45,7 @@ class Watch:
         self._attempts = attempts
         self._lost = lost
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def start(self) -> None:
         """Asks for the first time, and from then on in the background."""
@@ -53,12 +54,14 @@ class Watch:
 
     async def close(self) -> None:
         """Asks no more."""
+        # A driver may take a cancellation for a timeout of its own, and go on.
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        while True:
+        while not self._closed:
             await asyncio.sleep(self._pause_seconds())
             if time.monotonic() - self.answered_at >= self._every_seconds or self.state is State.DOWN:
                 await self._look()

@@ -200,6 +200,14 @@ async def test_opens_at_once_when_its_owner_knows(breaker: Breaker) -> None:
         await breaker.call(_succeed)
 
 
+async def test_closes_at_once_when_its_owner_knows(breaker: Breaker) -> None:
+    breaker.trip(Gone())
+    breaker.reset()
+    assert await breaker.call(_succeed) == "done"
+    await _meet(breaker, Gone, Gone)
+    assert breaker.state == "closed"
+
+
 async def test_tripping_an_open_breaker_does_not_lengthen_the_wait(breaker: Breaker, clock: Clock) -> None:
     breaker.trip(Gone())
     clock.now += 4

@@ -370,6 +370,27 @@ async def test_waits_for_a_connection_for_a_second_at_most_and_says_whose_fault_
         await asyncio.gather(*before, return_exceptions=True)
 
 
+async def test_long_statements_are_not_taken_for_a_server_that_is_gone(connect: Connect) -> None:
+    async with connect(pool_size=1) as database:
+        await database.fetchval("SELECT 1")
+        long = asyncio.create_task(database.fetchval("SELECT 7 FROM pg_sleep(3)"))
+        waiting = await asyncio.gather(*(database.fetch("SELECT 1") for _ in range(10)), return_exceptions=True)
+        assert {type(each) for each in waiting} == {Unavailable}
+        assert (database.state, database.breaker) == (State.OK, "closed")
+        assert await long == 7
+
+
+async def test_failures_of_some_statements_do_not_end_the_others(connect: Connect) -> None:
+    async with connect() as database:
+        long = asyncio.create_task(database.fetchval("SELECT 7 FROM pg_sleep(2)"))
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                await database.execute("DO $$ BEGIN RAISE SQLSTATE '53200'; END $$")
+        assert database.breaker == "open"
+        assert await long == 7
+        assert (database.state, database.breaker) == (State.OK, "closed"), "the watcher has seen that it answers"
+
+
 async def test_a_waiter_who_goes_away_costs_nobody_a_connection(connect: Connect) -> None:
     async with connect(pool_size=1) as database:
         for wait_seconds in (0.0, 0.001, 0.005, 0.02) * 5:
