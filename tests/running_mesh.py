@@ -105,8 +105,10 @@ class Mesh:
         if stopped := [name for name, state in states.items() if state.name != "RUNNING"]:
             self.start(*stopped)
             await self.wait_until_well()
-        # Until supervisord trusts them; a test that follows may look at the states.
-        while any(state.name == "STARTING" for state in self.stack.supervisor.states().values()):
+        # A test that follows may look at the states: it shall find what supervisord trusts to run.
+        for _ in range(100):
+            if all(state.name != "STARTING" for state in self.stack.supervisor.states().values()):
+                return
             await asyncio.sleep(0.05)
 
     async def start_all(self) -> None:
