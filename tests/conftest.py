@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import asyncpg
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from geomesh_local.errors import StackError
 from geomesh_local.plan import remember, running
@@ -25,6 +26,10 @@ from geomesh_local.postgres import create_database, database_exists, drop_databa
 from geomesh_local.stack import CHECKOUT, Stack
 from geomesh_local.stores import locked, migrate_database, start_stores
 from tests.running_mesh import Mesh
+
+# A busy machine is slow, not wrong.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 T = TypeVar("T")
 

@@ -10,7 +10,6 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
-from hypothesis import HealthCheck, settings
 
 from geomesh.trajectory.v1 import trajectory_pb2 as pb
 from geomesh.trajectory.v1 import trajectory_pb2_grpc
@@ -24,11 +23,7 @@ from trajectory.trajectories import Trajectories
 
 __all__ = ["issuer"]
 
-# A busy machine is slow, not wrong.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
-
-SHARED = Path("/work/shared/data/trajectories")
+SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "trajectories"
 START = datetime(2022, 1, 3, tzinfo=UTC)
 
 

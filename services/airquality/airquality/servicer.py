@@ -93,7 +93,7 @@ class AirQualityServicer(AirQualityServiceServicer):
 
     async def ListStations(self, request: pb.ListStationsRequest, _context: object) -> pb.ListStationsResponse:
         """Lists a page of stations with their newest readings."""
-        position = PageToken.decode(request.page_token, query=request)
+        position = PageToken.decode(request.page_token, query=request, types=(float, int))
         found, following = await self._stations.page(
             current().identity.tenant,
             requests.station_filter(request),
@@ -150,7 +150,7 @@ class AirQualityServicer(AirQualityServiceServicer):
 
     async def ListReadings(self, request: pb.ListReadingsRequest, _context: object) -> pb.ListReadingsResponse:
         """Lists a page of readings."""
-        position = PageToken.decode(request.page_token, query=request)
+        position = PageToken.decode(request.page_token, query=request, types=(datetime, int, int, int))
         found, following = await self._archive.readings(
             current().identity.tenant,
             requests.place(request),

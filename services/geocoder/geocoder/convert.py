@@ -15,7 +15,7 @@ from geocoder.spelling import Algorithm
 from geomesh.geocoder.v1 import geocoder_pb2 as pb
 from geomesh.types.v1.types_pb2 import BoundingBox as BoundingBoxMessage
 from geomesh.types.v1.types_pb2 import Location
-from meshkit.errors import InvalidInput
+from meshkit.errors import InvalidInput, Reason
 
 _RESOLUTIONS: Final = range(16)
 _LAYER_OF_ADMIN_LEVEL: Final = (Layer.COUNTRY, Layer.REGION, Layer.COUNTY)
@@ -85,13 +85,13 @@ def limit(asked: int, *, default: int, most: int) -> int:
     return min(asked or default, most)
 
 
-def page_offset(position: tuple[object, ...] | None) -> int:
+def page_offset(position: tuple[int, ...] | None) -> int:
     """Returns how many results the pages before had."""
     if position is None:
         return 0
     (offset,) = position
-    if not isinstance(offset, int) or offset < 0:
-        raise InvalidInput("page_token", "is not one of ours")
+    if offset < 0:
+        raise InvalidInput("page_token", "is not one of ours", reason=Reason.INVALID_PAGE_TOKEN)
     return offset
 
 

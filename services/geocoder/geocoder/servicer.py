@@ -43,7 +43,7 @@ class GeocoderServicer(GeocoderServiceServicer):
 
     async def SearchPlaces(self, request: pb.SearchPlacesRequest, _context: object) -> pb.SearchPlacesResponse:
         """Finds places whose name is spelled like the text."""
-        offset = convert.page_offset(PageToken.decode(request.page_token, query=request))
+        offset = convert.page_offset(PageToken.decode(request.page_token, query=request, types=(int,)))
         page = await self._searcher.search(convert.search(request, offset))
         following = (offset + len(page.matches),) if page.has_more else None
         return convert.searched(page.matches, PageToken.encode(following, query=request))

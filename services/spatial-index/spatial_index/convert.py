@@ -9,7 +9,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from geomesh.spatial_index.v1 import spatial_index_pb2 as pb
 from geomesh.types.v1.types_pb2 import Location
 from meshkit.errors import InvalidInput, Reason
-from meshkit.paging import Position
 from spatial_index import geojson
 from spatial_index.cells import Cell, require_cell
 from spatial_index.cover import Containment
@@ -154,21 +153,6 @@ def region(request: pb.FindWithinRequest) -> Region:
         case _:
             box = request.bounding_box
             return Rectangle(box.south, box.west, box.north, box.east)
-
-
-def after(position: Position | None) -> tuple[str, str]:
-    """Returns the id and tenant after which a page begins.
-
-    Raises:
-        InvalidInput: A page token holds something else.
-    """
-    match position:
-        case None:
-            return "", ""
-        case (str() as entity_id, str() as tenant):
-            return entity_id, tenant
-        case _:
-            raise InvalidInput("page_token", "must be one of this query", reason=Reason.INVALID_PAGE_TOKEN)
 
 
 def _location(lat: float, lng: float) -> Location:

@@ -110,7 +110,7 @@ class SpatialIndexServicer(SpatialIndexServiceServicer):
         page = await self._entities.within(
             _tenant(),
             convert.region(request),
-            after=convert.after(PageToken.decode(request.page_token, query=request)),
+            after=PageToken.decode(request.page_token, query=request, types=(str, str)) or ("", ""),
             page_size=min(request.page_size or _DEFAULT_PAGE_SIZE, _LARGEST_PAGE_SIZE),
             filters=convert.filters(request, datetime.now(UTC)),
         )
