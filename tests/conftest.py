@@ -105,11 +105,17 @@ def mesh(_running_mesh: Mesh) -> Iterator[Mesh]:
     _finish(_running_mesh.heal())
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Names the marker that this file gives."""
+    config.addinivalue_line("markers", "mesh: needs the whole mesh; given to every test that asks for it")
+
+
+@pytest.hookimpl(tryfirst=True)  # before the markers are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps the tests of the mesh on one worker, since there is one mesh."""
+    """Marks the tests of the mesh: they kill and time things, and so run by themselves."""
     for item in items:
         if "mesh" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("mesh"))
+            item.add_marker(pytest.mark.mesh)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from geomesh_local.ports import PortPlan
 from geomesh_local.stack import Stack
 from geomesh_local.stores import end_strays, locked, start_stores
 
-FIRST_PORT = 28_000
+FIRST_PORT = 28_000 + os.getpid() % 7 * 500  # another session may look for free ports at the same moment
 
 
 @pytest.fixture
