@@ -31,8 +31,8 @@ ALONE: dict[str, Callable[[], Iterator[report.Row]]] = {
 }
 
 NOTES = """
-Load: ghz over gRPC with 32 calls in flight on four connections; h2load for the two rows that compare REST (32
-HTTP/1.1 connections) with gRPC (HTTP/2, 32 streams on four connections). Every measured call carries a token, which is
+Load: where every call is the same, h2load, which costs the least (gRPC: 32 streams on four HTTP/2 connections; REST: 32
+HTTP/1.1 connections); where they differ, ghz, with 32 calls in flight on four connections. Every measured call carries a token, which is
 verified, and a trace that is not sampled; metrics are on. Run again with `make bench`, or one group with
 `.venv/bin/python -m bench path`.
 """

@@ -13,10 +13,12 @@ import grpc
 import uvloop
 
 from airquality.repository import QUERIES
-from bench.load import ghz
+from bench.edge import PATH
+from bench.load import ghz, h2load_grpc
 from bench.mesh import Mesh, echo
 from bench.report import Row, floor, in_turn, ratio
 from geomesh.airquality.v1 import airquality_pb2 as pb
+from geomesh.spatial_index.v1.spatial_index_pb2 import EncodeLocationRequest
 from geomesh.types.v1.types_pb2 import Location
 
 METHOD = "geomesh.airquality.v1.AirQualityService.GetCurrentConditions"
@@ -39,18 +41,19 @@ def conditions(mesh: Mesh) -> Iterator[Row]:
     yield ratio("GetCurrentConditions, random points / the same SQL on raw asyncpg", ours, limit, "/s", 0.40)
 
     with echo() as bare:
-        hot = _request(37.77, -122.42, datetime(2020, 8, 20, 2, tzinfo=UTC))
+        at = datetime(2020, 8, 20, 2, tzinfo=UTC)
+        hot = pb.GetCurrentConditionsRequest(lat=37.77, lng=-122.42)
+        hot.at.FromDatetime(at)
+        address, data = mesh.address("airquality"), _request(37.77, -122.42, at)
+        ghz(address, METHOD, data, protoset=mesh.protoset, seconds=1, metadata=mesh.metadata)
 
         def cached() -> float:
-            address = mesh.address("airquality")
-            load = ghz(address, METHOD, hot, protoset=mesh.protoset, seconds=SECONDS, metadata=mesh.metadata)
-            return load.per_second
+            path = "/geomesh.airquality.v1.AirQualityService/GetCurrentConditions"
+            return h2load_grpc(address, path, hot, seconds=SECONDS, headers=mesh.metadata).per_second
 
         def nothing() -> float:
-            method = "geomesh.spatial_index.v1.SpatialIndexService.EncodeLocation"
-            data = {"lat": 37.77, "lng": -122.42, "resolution": [9]}
-            load = ghz(bare, method, data, protoset=mesh.protoset, seconds=SECONDS, metadata=mesh.metadata)
-            return load.per_second
+            message = EncodeLocationRequest(lat=37.77, lng=-122.42, resolution=[9])
+            return h2load_grpc(bare, PATH, message, seconds=SECONDS, headers=mesh.metadata).per_second
 
         ours, limit = in_turn(cached, nothing)
     yield ratio("GetCurrentConditions, one hot point / bare grpc.aio echo", ours, limit, "req/s", 0.50)

@@ -77,7 +77,8 @@ def h2load_grpc(
     with tempfile.NamedTemporaryFile() as file:
         file.write(struct.pack(">BI", 0, len(body)) + body)
         file.flush()
-        grpc_headers = {"content-type": "application/grpc", "te": "trailers"}
+        # A deadline, as every client should send and ghz and Envoy do.
+        grpc_headers = {"content-type": "application/grpc", "te": "trailers", "grpc-timeout": "20S"}
         return _h2load(
             [f"http://{address}{method}", "--data", file.name, "--max-concurrent-streams", str(IN_FLIGHT // 4)],
             seconds=seconds,
@@ -88,7 +89,7 @@ def h2load_grpc(
 
 def _h2load(arguments: list[str], *, seconds: float, headers: dict[str, str], clients: int) -> Load:
     named = [part for name, value in headers.items() for part in ("--header", f"{name}: {value}")]
-    command = [binary("h2load"), "--clients", str(clients), "--duration", str(seconds), *named, *arguments]
+    command = [binary("h2load"), "--clients", str(clients), "--duration", str(round(seconds)), *named, *arguments]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     counts = re.search(r"requests: .* (\d+) succeeded, (\d+) failed", output)
     statuses = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
