@@ -11,6 +11,7 @@ import httpx
 
 from geomesh_local.build import build_of
 from geomesh_local.loading import load_data, set_up_accounts
+from geomesh_local.plan import remember
 from geomesh_local.ports import SERVICES, program_name
 from geomesh_local.postgres import create_database, database_exists, drop_database
 from geomesh_local.readiness import wait_until_well
@@ -118,6 +119,7 @@ class Mesh:
         end_strays(stack)
         await render_edge(stack)
         await start_stores(stack, [*stack.services(), stack.envoy()])
+        remember(stack)
         await self._restore_data()
         self.start(*(program.name for program in (*stack.services(), stack.envoy())))
         await self.wait_until_well()
