@@ -112,10 +112,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before the markers are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests of the mesh: they kill and time things, and so run by themselves."""
+    """Marks the tests of the mesh, which kill and time things and so run by themselves; loads the gazetteer in one worker."""
     for item in items:
-        if "mesh" in getattr(item, "fixturenames", ()):
+        fixtures = getattr(item, "fixturenames", ())
+        if "mesh" in fixtures:
             item.add_marker(pytest.mark.mesh)
+        if "gazetteer" in fixtures:
+            item.add_marker(pytest.mark.xdist_group("gazetteer"))
 
 
 @pytest.fixture
