@@ -103,7 +103,7 @@ def local_replies(contract: Contract) -> list[LocalReply]:
             (400, 400),
             code_pb2.INVALID_ARGUMENT,
             Reason.MALFORMED_REQUEST,
-            "the request could not be read: %RESPONSE_CODE_DETAILS%",
+            "the request could not be read (%RESPONSE_CODE_DETAILS%); a URL holds letters beyond ASCII percent-encoded",
             400,
             named=(False,),
         ),

@@ -220,3 +220,13 @@ async def test_takes_no_more_connections_than_it_is_set_to(tmp_path: Path) -> No
         assert await reader.read() == b""
         for each in (writer, *(one for _, one in first)):
             each.close()
+
+
+async def test_says_how_to_write_letters_that_a_url_cannot_hold(edge: Edge) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    writer.write("GET /healthz?q=München HTTP/1.1\r\nhost: here\r\n\r\n".encode())
+    reply = await asyncio.wait_for(reader.readuntil(b"percent-encoded"), 10)
+    writer.close()
+    await writer.wait_closed()
+    assert reply.startswith(b"HTTP/1.1 400")
+    assert b"MALFORMED_REQUEST" in reply
