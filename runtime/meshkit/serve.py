@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ ListenerT = TypeVar("ListenerT")
 
 _LOG: Final = structlog.get_logger("meshkit.serve")
 _HEALTH_SECONDS: Final = 0.5
+_CONNECT_SECONDS: Final = 2.0
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -115,6 +117,7 @@ async def running(
         for dependency in dependencies:
             await dependency.start()
             stack.push_async_callback(dependency.close)
+        await _until_connected(dependencies)
         metrics, _thread = _listen(settings.metrics_port, partial(start_http_server, addr=settings.host))
         stack.callback(metrics.server_close)
         stack.push_async_callback(asyncio.to_thread, metrics.shutdown)
@@ -129,6 +132,15 @@ async def running(
             for reporter in reporters:
                 reporter.cancel()
             await _drain(settings, server, path, standard_health)
+
+
+async def _until_connected(dependencies: Sequence[Dependency]) -> None:
+    """Waits a little for what is required: a replica that listens before it can answer fails the calls it attracts."""
+    patient_until = time.monotonic() + _CONNECT_SECONDS
+    while any(each.required and each.state is State.DOWN for each in dependencies):
+        if time.monotonic() > patient_until:
+            return
+        await asyncio.sleep(0.02)
 
 
 def _listen(port: int, listen: Callable[[int], ListenerT]) -> ListenerT:
