@@ -68,6 +68,11 @@ def test_no_part_of_a_cut_track_crosses_the_antimeridian(line: Track) -> None:
         assert (np.abs(np.diff(lngs)) <= 180 + 1e-9).all()
 
 
+def test_roundings_on_the_antimeridian_carry_no_vertex_past_it() -> None:
+    line = track((0, 0.0, 90.0), (10, 0.0, -179.999999999999), (20, 0.0, 179.999999999999), (30, 0.0, 180.0))
+    assert all((np.abs(lngs) <= 180).all() for lngs, _ in cut_at_antimeridian(line))
+
+
 @given(line=tracks(min_size=2))
 def test_the_parts_of_a_cut_track_hold_it_all_in_order_and_join(line: Track) -> None:
     parts = cut_at_antimeridian(line)

@@ -115,7 +115,9 @@ def to_usual_unit(pollutant: ArrayLike, unit: ArrayLike, value: ArrayLike) -> ND
         The converted values; NaN where the unit does not measure the pollutant.
     """
     factors = TO_USUAL[np.asarray(pollutant, dtype=np.int64), np.asarray(unit, dtype=np.int64)]
-    return np.asarray(factors * np.asarray(value, dtype=np.float64))
+    # What is too large for a float becomes infinite, which no range of plausible values holds.
+    with np.errstate(over="ignore"):
+        return np.asarray(factors * np.asarray(value, dtype=np.float64))
 
 
 def is_measurable(pollutant: ArrayLike, usual_value: ArrayLike) -> NDArray[np.bool_]:

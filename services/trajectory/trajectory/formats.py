@@ -116,7 +116,8 @@ def cut_at_antimeridian(track: Track) -> list[tuple[Floats, Track]]:
     parts = []
     for begin, end in pairwise(borders):
         rows = slice(begin, end + 1)
-        parts.append((lngs[rows] - 360.0 * worlds[begin], unrolled.take(rows)))
+        # Unrolling adds up roundings, which must not carry a vertex on the border past it.
+        parts.append((np.clip(lngs[rows] - 360.0 * worlds[begin], -180.0, 180.0), unrolled.take(rows)))
     return parts
 
 
