@@ -65,6 +65,9 @@ class Upstream:
             ("grpc.service_config", json.dumps(_service_config(service))),
             ("grpc.enable_retries", 1),
             ("grpc.keepalive_time_ms", 30_000),
+            # The services of a mesh start together; a second of silence for one that listens a moment later is long.
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", 1_000),
             ("grpc.max_reconnect_backoff_ms", 2_000),
             ("grpc.max_receive_message_length", 10 * 1024 * 1024),
         ]

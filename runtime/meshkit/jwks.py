@@ -1,6 +1,7 @@
 """The keys that access tokens are signed with, fetched from the auth service and kept while it is away."""
 
 import asyncio
+import contextlib
 import contextvars
 import random
 import time
@@ -24,6 +25,8 @@ ALGORITHMS: Final = frozenset(_ALGORITHM_OF_KEY.values())
 
 _FETCH_TIMEOUT_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0
+_PATIENCE_SECONDS: Final = 1.0
+"""How long a call waits for keys."""
 
 _log = structlog.get_logger(__name__)
 
@@ -97,7 +100,9 @@ class JwksClient:
         """
         key = self._keys.get(key_id)
         if key is None and (self._fetching is not None or time.monotonic() >= self._next_fetch):
-            await self._refresh()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    await self._refresh()
             key = self._keys.get(key_id)
         if not self._keys:
             raise Unavailable(

@@ -155,7 +155,8 @@ def _fetch_jwks(channel: grpc.aio.Channel) -> FetchJwks:
     stub: auth_pb2_grpc.AuthServiceAsyncStub = auth_pb2_grpc.AuthServiceStub(channel)
 
     async def fetch() -> dict[str, Any]:
-        return MessageToDict(await stub.GetJwks(auth_pb2.GetJwksRequest()))
+        # The auth service itself is asked too, by its own process, which asks before it listens.
+        return MessageToDict(await stub.GetJwks(auth_pb2.GetJwksRequest(), wait_for_ready=True))
 
     return fetch
 

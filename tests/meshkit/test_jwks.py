@@ -105,6 +105,17 @@ async def test_says_nothing_of_any_token_before_it_has_keys() -> None:
     assert keys.state is State.DOWN
 
 
+async def test_no_call_waits_long_for_an_auth_service_that_hangs() -> None:
+    async def hang() -> Mapping[str, Any]:
+        return await asyncio.Future[Mapping[str, Any]]()
+
+    keys = JwksClient(settings(), hang)
+    async with asyncio.timeout(2.0):
+        with pytest.raises(Unavailable):
+            await keys.find("a")
+    await keys.close()
+
+
 async def test_keeps_the_keys_while_the_auth_service_is_away() -> None:
     publisher = Publisher(Forger("a").jwk())
     keys = client(publisher)

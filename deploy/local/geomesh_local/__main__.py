@@ -71,9 +71,10 @@ def command_down() -> None:
     """Stops everything and keeps the data."""
     with locked(RUN / "lock", wait=False):
         stack = _known()
-        stack.supervisor.shut_down()
-        end_strays(stack)
-    sys.stdout.write("stopped\n")
+        with step("stop, once the calls in work are done"):
+            stack.supervisor.shut_down()
+            end_strays(stack)
+    sys.stdout.write("stopped; the data is kept\n")
 
 
 def command_status() -> None:

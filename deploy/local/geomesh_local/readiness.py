@@ -16,6 +16,7 @@ from geomesh_local.supervisor import CrashWatch, tail
 
 _ASK_SECONDS = 2.0
 _PAUSE_SECONDS = 0.1
+_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +70,22 @@ def _word(state: health_pb2.HealthState.ValueType) -> str:
 
 
 async def wait_until_well(stack: Stack, limit_seconds: float) -> None:
-    """Waits until every process answers and says that it can serve; degraded is good enough.
+    """Waits until every process answers and says that all is well, for a while; then, that it can serve degraded.
 
     Raises:
         StackError: if one does not in time or keeps crashing, with the end of its log.
     """
-    deadline = time.monotonic() + limit_seconds
+    started = time.monotonic()
     watch = CrashWatch(stack.supervisor)
     while True:
         healths = await health_of_all(stack)
-        unwell = {name: health for name, health in healths.items() if health.state not in {"ok", "degraded"}}
+        waited = time.monotonic() - started
+        enough = {"ok"} if waited < min(_PATIENCE_SECONDS, limit_seconds) else {"ok", "degraded"}
+        unwell = {name: health for name, health in healths.items() if health.state not in enough}
         if not unwell:
             return
         crashed = [name for name in watch.crashing() if name in unwell]
-        if crashed or time.monotonic() > deadline:
+        if crashed or waited > limit_seconds:
             raise StackError("\n\n".join(_report(stack, name, unwell.get(name)) for name in crashed or _causes(unwell)))
         await asyncio.sleep(_PAUSE_SECONDS)
 

@@ -16,7 +16,7 @@ from geomesh_local.errors import StackError
 from geomesh_local.ports import holder, is_free
 from geomesh_local.postgres import create_database, takes_connections
 from geomesh_local.stack import DATABASE, Stack
-from geomesh_local.supervisor import CrashWatch, Program, end, tail
+from geomesh_local.supervisor import STORES, CrashWatch, Program, end, tail
 from meshkit.migrate import MigrationError, Target, installed_services, migrate
 
 _START_SECONDS = 60  # Postgres replays its log after a crash before it takes connections
@@ -54,7 +54,7 @@ async def start_stores(stack: Stack, programs: Iterable[Program] = ()) -> None:
     refuse_taken_ports(stack)
     stack.prepare_stores()
     stack.supervisor.apply([*stack.stores(), *programs])
-    stack.supervisor.start(["postgres", "redis"])
+    stack.supervisor.start(STORES)
     dsn = stack.admin_dsn("postgres")
     await _wait_for(stack, "postgres", lambda: takes_connections(dsn))
     await _wait_for(stack, "redis", lambda: _redis_answers(stack))

@@ -1,6 +1,7 @@
 """Protobuf messages to the domain's values and back."""
 
 import math
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from google.protobuf.struct_pb2 import Struct, Value
@@ -107,25 +108,51 @@ def entity(message: pb.Entity) -> Entity:
     )
 
 
+def fill_entity(message: pb.Entity, found: Entity) -> None:
+    """Writes an entity into an empty message: one that is made apart and then put in is copied at each level."""
+    message.entity_id = found.entity_id
+    message.location.lat = found.lat
+    message.location.lng = found.lng
+    passed = found.time - _EPOCH
+    message.time.seconds = passed.days * _SECONDS_A_DAY + passed.seconds
+    message.time.nanos = passed.microseconds * 1000
+    if found.altitude is not None:
+        message.altitude = found.altitude
+    if found.accuracy is not None:
+        message.accuracy = found.accuracy
+    if found.speed is not None:
+        message.speed = found.speed
+    if found.bearing is not None:
+        message.bearing = found.bearing
+    message.type = found.type
+    if found.attributes:
+        message.attributes.CopyFrom(_struct(found.attributes))
+    message.tenant = found.tenant
+
+
 def entity_message(found: Entity) -> pb.Entity:
     """Returns an entity as a message."""
-    return pb.Entity(
-        entity_id=found.entity_id,
-        location=_location(found.lat, found.lng),
-        time=_timestamp(found.time),
-        altitude=found.altitude,
-        accuracy=found.accuracy,
-        speed=found.speed,
-        bearing=found.bearing,
-        type=found.type,
-        attributes=_struct(found.attributes) if found.attributes else None,
-        tenant=found.tenant,
-    )
+    message = pb.Entity()
+    fill_entity(message, found)
+    return message
 
 
-def neighbour_message(found: Neighbour) -> pb.NearbyEntity:
-    """Returns an entity and its distance as a message."""
-    return pb.NearbyEntity(entity=entity_message(found.entity), distance_meters=found.distance_meters)
+def nearby_reply(found: Iterable[Neighbour]) -> pb.FindNearbyResponse:
+    """Returns entities with their distances as a reply."""
+    reply = pb.FindNearbyResponse()
+    for neighbour in found:
+        result = reply.results.add()
+        result.distance_meters = neighbour.distance_meters
+        fill_entity(result.entity, neighbour.entity)
+    return reply
+
+
+def page_reply(found: Iterable[Entity]) -> pb.FindWithinResponse:
+    """Returns entities as a reply without a token for the next page."""
+    reply = pb.FindWithinResponse()
+    for entity in found:
+        fill_entity(reply.entities.add(), entity)
+    return reply
 
 
 def filters(request: pb.FindNearbyRequest | pb.FindWithinRequest, now: datetime) -> Filters:
@@ -199,8 +226,3 @@ def _value(value: str | float | bool) -> Value:  # noqa: FBT001 -- a value, no f
 def _datetime(timestamp: Timestamp) -> datetime:
     """Returns a timestamp, cut to the microsecond; Timestamp's own conversion rounds through a float."""
     return _EPOCH + timedelta(0, timestamp.seconds, timestamp.nanos // 1000)
-
-
-def _timestamp(time: datetime) -> Timestamp:
-    passed = time - _EPOCH
-    return Timestamp(seconds=passed.days * _SECONDS_A_DAY + passed.seconds, nanos=passed.microseconds * 1000)

@@ -23,8 +23,7 @@ _CHUNK = 10_000
 """Entities that are tried at a time, at most, when a region is filled from its boxes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entity:
+class Entity(NamedTuple):
     """A thing with a position.
 
     Attributes:

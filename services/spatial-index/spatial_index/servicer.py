@@ -103,7 +103,7 @@ class SpatialIndexServicer(SpatialIndexServiceServicer):
             radius_meters=request.radius_meters if request.HasField("radius_meters") else math.inf,
             filters=convert.filters(request, datetime.now(UTC)),
         )
-        return pb.FindNearbyResponse(results=map(convert.neighbour_message, found))
+        return convert.nearby_reply(found)
 
     async def FindWithin(self, request: pb.FindWithinRequest, _context: object) -> pb.FindWithinResponse:
         """Returns a page of the entities within a region."""
@@ -114,7 +114,7 @@ class SpatialIndexServicer(SpatialIndexServiceServicer):
             page_size=min(request.page_size or _DEFAULT_PAGE_SIZE, _LARGEST_PAGE_SIZE),
             filters=convert.filters(request, datetime.now(UTC)),
         )
-        reply = pb.FindWithinResponse(entities=map(convert.entity_message, page.entities))
+        reply = convert.page_reply(page.entities)
         if page.more:
             last = page.entities[-1]
             reply.next_page_token = PageToken.encode((last.entity_id, last.tenant), query=request)
