@@ -26,11 +26,17 @@ class RequestContext:
 
     __slots__ = ("_request_id", "deadline", "identity", "metadata", "method", "watched_by_caller")
 
-    def __init__(self, method: str, metadata: Mapping[str, str | bytes], deadline: float) -> None:
+    def __init__(
+        self,
+        method: str,
+        metadata: Mapping[str, str | bytes],
+        deadline: float,
+        watched_by_caller: bool = True,  # noqa: FBT001, FBT002 -- a keyword costs time on every call
+    ) -> None:
         self.method = method
         self.metadata = metadata
         self.deadline = deadline
-        self.watched_by_caller = True
+        self.watched_by_caller = watched_by_caller
         self.identity: Identity = ANONYMOUS
         self._request_id = ""
 

@@ -1,7 +1,16 @@
-"""The path of a request through a service, declared once, in order, with the reason for each step.
+"""The path of a request through a service, declared once, from the first step to the last.
 
-Each step wraps the next when a handler is registered, not when a call arrives: gRPC's own interceptors look up and
-wrap again at every call, which cost half of the throughput where it was measured.
+1. context: who asks, until when and under which name, because all that follows names the call by it.
+2. metrics: before anything can refuse, so that refusals are counted by their code.
+3. errors: around all the rest, so that whatever is raised reaches the caller as a status of ours.
+4. tracing: after counting, so that a span is never the only witness of a call.
+5. time limit: before the first step that may wait, for keys, a dependency or the handler.
+6. the gates, in the order and for the reasons of `meshkit.gates`: load, authentication, authorization, validation.
+7. the handler.
+
+All of it is put around a handler when that is registered and runs in one coroutine, but for what few calls need. gRPC's
+own interceptors look up and wrap again at every call, which cost half of the throughput where it was measured; a
+coroutine for each step cost a tenth.
 """
 
 from __future__ import annotations
@@ -11,44 +20,31 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError, Message
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from geomesh.options.v1 import options_pb2
-from meshkit import status, telemetry
-from meshkit.context import AUTHORIZATION, CURRENT, TRACEPARENT, RequestContext, current
-from meshkit.errors import (
-    DeadlineExceeded,
-    InvalidInput,
-    MeshError,
-    PermissionDenied,
-    Reason,
-    ResourceExhausted,
-    Unauthenticated,
-    Unavailable,
-)
+from meshkit import gates, status, telemetry
+from meshkit.context import CURRENT, TRACEPARENT, RequestContext, current
+from meshkit.errors import DeadlineExceeded, MeshError, Reason, Unavailable
 from meshkit.policy import Method
 from meshkit.settings import ServiceSettings
 from meshkit.tokens import TokenVerifier
-from meshkit.validation import validate
 
 Call = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Any]]
 """A handler: takes the request, or the iterator of requests, and returns the reply, or writes many and returns None."""
 
 _LOG: Final = structlog.get_logger("meshkit.request")
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
-_BEARER: Final = "Bearer "
 _SAMPLED: Final = 1
 
 
 @dataclass(slots=True)
 class Server:
-    """What the steps share within one process.
+    """What the calls of one process share.
 
     Attributes:
         settings: The service's settings.
@@ -67,111 +63,87 @@ class Server:
     draining: bool = False
 
 
-def map_errors(method: Method, server: Server, call: Call) -> Call:
-    """Ends a call with the status of the error that it raised, and logs what nobody foresaw."""
-
-    async def mapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        try:
-            return await call(request, context)
-        except asyncio.CancelledError:
-            if not (server.draining and method.response_streaming):
-                raise
-            error: MeshError = Unavailable(
-                "this server is stopping; resume the stream", reason=Reason.SHUTTING_DOWN, retry_after_seconds=0.0
-            )
-        except MeshError as raised:
-            error = raised
-        except grpc.aio.AbortError:
-            raise
-        except Exception:  # noqa: BLE001 -- the boundary: nothing of a defect may reach the caller
-            _LOG.exception("a call failed for a reason that nobody foresaw", rpc=method.path)
-            error = status.internal(current().request_id)
-        if error.reason is Reason.INTERNAL:
-            _LOG.error("a call ended as internal error", rpc=method.path, error=error.message)
-        await context.abort_with_status(status.RichStatus(status.to_status(error, request_id=current().request_id)))
-        raise AssertionError("abort_with_status always raises")
-
-    return mapped
-
-
-def make_context(method: Method, server: Server, call: Call) -> Call:
-    """Notes who calls, what for and until when, where everything after can read it."""
+def wrap(method: Method, server: Server, handler: Callable[..., Any]) -> Call:
+    """Returns `handler` with the whole path before it."""
+    work = _limited(method, server, _gated(method, server, handler))
+    if server.tracer is not None:
+        work = _traced(method, server, server.tracer, work)
     streaming = method.request_streaming or method.response_streaming
-    own_limit = float("inf") if streaming else server.settings.request_timeout_seconds
-
-    async def with_context(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        # Both casts: the published types do not say what the library does, None without a deadline and a plain tuple.
-        remaining = cast("float | None", context.time_remaining())
-        metadata = cast("tuple[tuple[str, str | bytes], ...]", context.invocation_metadata())
-        known = RequestContext(
-            method.path,
-            dict(metadata),
-            time.monotonic() + (own_limit if remaining is None else remaining),
-        )
-        known.watched_by_caller = remaining is not None
-        CURRENT.set(known)
-        return await call(request, context)
-
-    return with_context
-
-
-def count(method: Method, server: Server, call: Call) -> Call:
-    """Counts the call and times it, by its RPC and by the code it ended with."""
-    duration = telemetry.DURATION.labels(method.path)
+    own_limit_seconds = float("inf") if streaming else server.settings.request_timeout_seconds
+    observe = telemetry.DURATION.labels(method.path).observe
     ended = {code: telemetry.REQUESTS.labels(method.path, code.name) for code in grpc.StatusCode}
-    ok = ended[grpc.StatusCode.OK]
+    count_ok = ended[grpc.StatusCode.OK].inc
     streams = telemetry.STREAMS.labels(method.path)
-    streaming = method.request_streaming or method.response_streaming
 
-    async def counted(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        started = time.perf_counter()
+    async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        started = time.monotonic()
+        # The published types do not say what the library does: None without a deadline, and a plain tuple.
+        remaining: float | None = context.time_remaining()
+        metadata: Any = context.invocation_metadata()
+        deadline = started + (own_limit_seconds if remaining is None else remaining)
+        call = RequestContext(method.path, dict(metadata), deadline, remaining is not None)
+        CURRENT.set(call)
         if streaming:
             streams.inc()
         else:
             server.in_work += 1
         try:
-            reply = await call(request, context)
+            reply = await work(request, context)
         except asyncio.CancelledError:
-            ended[grpc.StatusCode.CANCELLED].inc()
-            raise
-        except Exception as error:
-            ended[status.code_of(error)].inc()
-            raise
+            if not (server.draining and method.response_streaming):
+                ended[grpc.StatusCode.CANCELLED].inc()
+                raise
+            error: MeshError = Unavailable(
+                "this server is stopping; resume the stream", reason=Reason.SHUTTING_DOWN, retry_after_seconds=0.0
+            )
+        except Exception as raised:  # noqa: BLE001 -- the boundary: nothing of a defect may reach the caller
+            error = _ours(method, call, raised)
         else:
-            ok.inc()
+            count_ok()
             return reply
         finally:
             if streaming:
                 streams.dec()
             else:
                 server.in_work -= 1
-            duration.observe(time.perf_counter() - started)
+            observe(time.monotonic() - started)
+        ended[status.code_of(error)].inc()
+        await context.abort_with_status(status.RichStatus(status.to_status(error, request_id=call.request_id)))
+        raise AssertionError("abort_with_status always raises")
 
-    return counted
+    return answer
 
 
-def trace_sampled(method: Method, server: Server, call: Call) -> Call:
+def _ours(method: Method, call: RequestContext, raised: Exception) -> MeshError:
+    """Returns what the caller is told of an error, and logs what nobody foresaw."""
+    if not isinstance(raised, MeshError):
+        _LOG.error("a call failed for a reason that nobody foresaw", rpc=method.path, exc_info=raised)
+        return status.internal(call.request_id)
+    if raised.reason is Reason.INTERNAL:
+        _LOG.error("a call ended as internal error", rpc=method.path, error=raised.message)
+    return raised
+
+
+def _traced(method: Method, server: Server, tracer: trace.Tracer, work: Call) -> Call:
     """Makes a span when the caller's trace is sampled, or when the dice say so; otherwise costs one look."""
-    tracer = server.tracer
-    if tracer is None:
-        return call
     ratio = server.settings.trace_sample_ratio
+    name = f"{method.service}/{method.name}"
     attributes = {"rpc.system": "grpc", "rpc.service": method.service, "rpc.method": method.name}
 
-    async def traced(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        parent = current().text(TRACEPARENT)
-        if parent:
-            if not _is_sampled(parent):
-                return await call(request, context)
-        elif random.random() >= ratio:  # noqa: S311 -- a sample, not a secret
-            return await call(request, context)
+    async def in_span(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        call = current()
         with tracer.start_as_current_span(
-            f"{method.service}/{method.name}",
-            context=_PROPAGATOR.extract({TRACEPARENT: parent}),
+            name,
+            context=_PROPAGATOR.extract({TRACEPARENT: call.text(TRACEPARENT)}),
             kind=trace.SpanKind.SERVER,
-            attributes={**attributes, "geomesh.request_id": current().request_id},
+            attributes={**attributes, "geomesh.request_id": call.request_id},
         ):
-            return await call(request, context)
+            return await work(request, context)
+
+    def traced(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Awaitable[Any]:
+        parent = current().text(TRACEPARENT)
+        sampled = _is_sampled(parent) if parent else random.random() < ratio  # noqa: S311 -- a sample, not a secret
+        return in_span(request, context) if sampled else work(request, context)
 
     return traced
 
@@ -183,162 +155,40 @@ def _is_sampled(traceparent: str) -> bool:
         return False
 
 
-def limit_time(method: Method, server: Server, call: Call) -> Call:
+def _limited(method: Method, server: Server, work: Call) -> Call:
     """Ends a call that names no deadline in the time of the settings. One that names its own is ended by gRPC."""
     if method.request_streaming or method.response_streaming:
-        return call
+        return work
     timeout_seconds = server.settings.request_timeout_seconds
 
-    async def limited(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        if current().watched_by_caller:
-            return await call(request, context)
+    async def in_time(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         try:
             async with asyncio.timeout(timeout_seconds):
-                return await call(request, context)
+                return await work(request, context)
         except TimeoutError:
             raise DeadlineExceeded(f"not done within {timeout_seconds:g} s; the call named no deadline") from None
+
+    def limited(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Awaitable[Any]:
+        return work(request, context) if current().watched_by_caller else in_time(request, context)
 
     return limited
 
 
-def shed_load(method: Method, server: Server, call: Call) -> Call:
-    """Refuses what would only wait: a queue without bound makes every caller late."""
-    most = server.settings.max_concurrent_requests
-    if method.request_streaming or method.response_streaming:
-        return call
+def _gated(method: Method, server: Server, handler: Callable[..., Any]) -> Call:
+    """Lets a call pass all gates before `handler`."""
+    made = [make(method, server) for make, _reason in gates.GATES]
+    passed = tuple(gate for gate in made if gate is not None)
+    handle = _writing(server, handler) if method.response_streaming else handler
 
-    async def admitted(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        if server.in_work > most:
-            raise ResourceExhausted(
-                Reason.OVERLOADED, f"this server works at its limit of {most} calls", retry_after_seconds=1.0
-            )
-        return await call(request, context)
+    async def work(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        call = current()
+        for gate in passed:
+            waiting = gate(call, request)
+            if waiting is not None:
+                await waiting
+        return await handle(gates.checked(request) if method.request_streaming else request, context)
 
-    return admitted
-
-
-def authenticate(method: Method, server: Server, call: Call) -> Call:
-    """Finds out who calls.
-
-    A wrong token is refused also where an anonymous caller would be served: its bearer thinks that it counts. Where
-    anyone may call it is not looked at, because a client must be able to renew an expired token by such a call.
-    """
-    if method.permission == options_pb2.PERMISSION_ANYONE:
-        return call
-    tokens = server.tokens
-
-    async def authenticated(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        known = current()
-        header = known.metadata.get(AUTHORIZATION)
-        if header is not None:
-            if not isinstance(header, str) or header[: len(_BEARER)].title() != _BEARER:
-                raise Unauthenticated(Reason.TOKEN_INVALID, "authorization must be `Bearer` and an access token")
-            token = header[len(_BEARER) :]
-            known.identity = tokens.cached(token) or await tokens.verify(token)
-        return await call(request, context)
-
-    return authenticated
-
-
-def authorize(method: Method, server: Server, call: Call) -> Call:
-    """Lets pass who holds the permission that the proto of the RPC names."""
-    del server
-    required = method.permission
-    if required == options_pb2.PERMISSION_ANYONE:
-        return call
-    name = options_pb2.Permission.Name(required).removeprefix("PERMISSION_").lower().replace("_", ":", 1)
-
-    async def authorized(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        known = current()
-        if required not in known.identity.permissions:
-            if AUTHORIZATION not in known.metadata:
-                raise Unauthenticated(Reason.TOKEN_MISSING, f"{method.name} needs a token with {name}")
-            raise PermissionDenied(
-                Reason.PERMISSION_MISSING, f"{method.name} needs {name}, which your roles do not hold"
-            )
-        return await call(request, context)
-
-    return authorized
-
-
-def check_request(method: Method, server: Server, call: Call) -> Call:
-    """Holds each message against the rules in its proto, so that no handler ever sees one that breaks them."""
-    del server
-    if method.request_streaming:
-
-        async def checked_stream(requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            return await call(_checked(requests), context)
-
-        return checked_stream
-
-    async def checked(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        _check(request)
-        return await call(request, context)
-
-    return checked
-
-
-async def _checked(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        _check(request)
-        yield request
-
-
-def _check(request: Any) -> None:
-    if isinstance(request, Unreadable):
-        raise InvalidInput(
-            "request", f"is no {request.message_type}, or has text that is no UTF-8", reason=Reason.MALFORMED_REQUEST
-        )
-    validate(request)
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """What comes in the place of a request that cannot be read; `check_request` refuses it.
-
-    Attributes:
-        message_type: The name of the message that it should have been.
-    """
-
-    message_type: str
-
-
-def reader(message_type: type[Message]) -> Callable[[bytes], Any]:
-    """Returns what reads the bytes of a request. gRPC itself would end the call as UNKNOWN, with the parser's words."""
-    parse = message_type.FromString
-    unreadable = Unreadable(message_type.DESCRIPTOR.name)
-
-    def read(serialized: bytes) -> Any:
-        try:
-            return parse(serialized)
-        except DecodeError:
-            return unreadable
-
-    return read
-
-
-Step = Callable[[Method, Server, Call], Call]
-
-STEPS: Final[tuple[tuple[Step, str], ...]] = (
-    (map_errors, "outermost: whatever any later step raises must reach the caller as a status of ours"),
-    (make_context, "before all that measures, refuses or logs, because they name the call by it"),
-    (count, "before anything can refuse, so that refusals are counted by their code"),
-    (trace_sampled, "after counting, so that a span is never the only witness of a call"),
-    (limit_time, "before the first step that may wait: keys, a dependency, the handler"),
-    (shed_load, "before the first costly step: a refusal must be cheap when there is too much work"),
-    (authenticate, "before anything looks at the request, so that a stranger cannot probe it"),
-    (authorize, "before validation, so that who may not call learns nothing about what would be valid"),
-    (check_request, "last, so that a handler only ever sees requests that keep the rules of their proto"),
-)
-"""Every step with the reason why it stands where it stands; the first is the outermost."""
-
-
-def wrap(method: Method, server: Server, handler: Callable[..., Any]) -> Call:
-    """Returns `handler` with the whole path before it."""
-    call: Call = _writing(server, handler) if method.response_streaming else handler
-    for step, _reason in reversed(STEPS):
-        call = step(method, server, call)
-    return call
+    return work
 
 
 def _writing(server: Server, handler: Callable[..., AsyncIterator[Any]]) -> Call:

@@ -25,7 +25,7 @@ from opentelemetry import trace
 from prometheus_client import start_http_server
 
 from geomesh.auth.v1 import auth_pb2, auth_pb2_grpc
-from meshkit import request_path, telemetry
+from meshkit import gates, request_path, telemetry
 from meshkit.channels import Upstream
 from meshkit.health import Dependency, HealthServicer, State, overall
 from meshkit.jwks import FetchJwks
@@ -196,7 +196,7 @@ def _handler(
     }[method.request_streaming, method.response_streaming]
     return make(
         request_path.wrap(method, path, behaviour),
-        request_deserializer=request_path.reader(GetMessageClass(descriptor.input_type)),
+        request_deserializer=gates.reader(GetMessageClass(descriptor.input_type)),
         response_serializer=_serialized,
     )
 

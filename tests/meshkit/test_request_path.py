@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from meshkit import errors, request_path
+from meshkit import errors, gates
 from meshkit.context import current
 from meshkit.errors import Reason
 from tests.meshkit.conftest import Issuer, Start
@@ -350,16 +350,7 @@ async def test_does_not_start_with_an_rpc_that_names_no_permission(start: Start,
             pass
 
 
-def test_the_steps_stand_in_the_order_whose_reasons_are_written_beside_them() -> None:
-    assert [step.__name__ for step, _reason in request_path.STEPS] == [
-        "map_errors",
-        "make_context",
-        "count",
-        "trace_sampled",
-        "limit_time",
-        "shed_load",
-        "authenticate",
-        "authorize",
-        "check_request",
-    ]
-    assert all(reason for _step, reason in request_path.STEPS)
+def test_the_gates_stand_in_the_order_whose_reasons_are_written_beside_them() -> None:
+    order = ["admit", "authenticate", "authorize", "check_request"]
+    assert [make.__name__ for make, _reason in gates.GATES] == order
+    assert all(reason for _make, reason in gates.GATES)
