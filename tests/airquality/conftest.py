@@ -1,15 +1,13 @@
 """A real air-quality service on a database of its own, callers of several tenants, and a geocoder beside it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from google.rpc import error_details_pb2, status_pb2
 from pydantic import SecretStr
 
 from airquality.archive import Archive
@@ -25,7 +23,7 @@ from geomesh.geocoder.v1 import geocoder_pb2, geocoder_pb2_grpc
 from meshkit.cache import Cache
 from meshkit.channels import Upstream
 from meshkit.postgres import Postgres
-from meshkit.serve import running
+from tests.calling import BaseCaller, callers
 from tests.meshkit.conftest import Issuer, issuer
 
 __all__ = ["issuer"]
@@ -64,16 +62,8 @@ def reading(
 
 
 @dataclass(frozen=True)
-class Caller:
+class Caller(BaseCaller):
     """Calls the service with one token, or none."""
-
-    stub: "airquality_pb2_grpc.AirQualityServiceAsyncStub"
-    metadata: tuple[tuple[str, str], ...]
-
-    def call(self, method: str, request: Message) -> Awaitable[Any]:
-        """Calls a unary RPC."""
-        answer: Awaitable[Any] = getattr(self.stub, method)(request, metadata=self.metadata, timeout=30)
-        return answer
 
     async def register(self, *stations: pb.Station) -> pb.UpsertStationsResponse:
         """Registers stations."""
@@ -124,28 +114,6 @@ class Caller:
 
 
 As = Callable[..., Caller]
-
-
-def details(status: status_pb2.Status) -> tuple[str, list[str]]:
-    """Returns the reason and the fields that a status names."""
-    reason, fields = "", []
-    for detail in status.details:
-        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-        if detail.Unpack(info):
-            reason = info.reason
-        if detail.Unpack(bad):
-            fields = [violation.field for violation in bad.field_violations]
-    return reason, fields
-
-
-async def refused(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str, list[str], str]:
-    """Returns code, reason, fields and message of the error that a call ends with."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    raw = dict(caught.value.trailing_metadata() or ())["grpc-status-details-bin"]
-    assert isinstance(raw, bytes)
-    status = status_pb2.Status.FromString(raw)
-    return caught.value.code(), *details(status), status.message
 
 
 class Geocoder(geocoder_pb2_grpc.GeocoderServiceServicer):
@@ -213,18 +181,8 @@ async def as_tenant(
         cache=cache,
         geocoder=geocoder_pb2_grpc.GeocoderServiceStub(upstream.channel),
     )
-    async with (
-        running(settings, servicers=[servicer], dependencies=[cache, upstream]) as ports,
-        grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
-    ):
-        stub: airquality_pb2_grpc.AirQualityServiceAsyncStub = airquality_pb2_grpc.AirQualityServiceStub(channel)
-
-        def caller(tenant: str | None, *roles: str) -> Caller:
-            if tenant is None:
-                return Caller(stub, ())
-            token = tokens.token(*(roles or ("user",)), tenant=tenant)
-            return Caller(stub, (("authorization", f"Bearer {token}"),))
-
+    stub = airquality_pb2_grpc.AirQualityServiceStub
+    async with callers(Caller, stub, tokens, settings, servicer, [cache, upstream]) as caller:
         yield caller
 
 

@@ -7,7 +7,9 @@ import pytest
 
 from geomesh.airquality.v1 import airquality_pb2 as pb
 from meshkit.postgres import Postgres
-from tests.airquality.conftest import CO, HOUR, NOWCAST, O3, PM25, As, Caller, at, details, reading, refused, station
+from tests.airquality.conftest import CO, HOUR, NOWCAST, O3, PM25, As, Caller, at, reading, station
+from tests.refusals import refused_saying as refused
+from tests.refusals import told
 
 
 def values(reply: pb.ListReadingsResponse) -> list[float]:
@@ -81,8 +83,8 @@ async def test_a_stream_keeps_the_good_and_counts_the_bad_over_all_chunks(acme: 
         [reading(4, pollutant=PM25, unit=pb.UNIT_PARTS_PER_BILLION), reading(24 * 365 * 90)],
     )
     assert (reply.accepted_count, reply.rejected_count) == (2, 4)
-    told = [(error.index, *details(error.status)) for error in reply.errors]
-    assert told == [
+    found = [(error.index, *told(error.status)) for error in reply.errors]
+    assert found == [
         (1, "INVALID_FIELD", ["value"]),
         (2, "STATION_NOT_FOUND", []),
         (4, "UNIT_MISMATCH", ["unit"]),
@@ -112,7 +114,7 @@ async def test_nobody_writes_to_the_stations_of_another_tenant(as_tenant: As) ->
     await operator.register(station("public-1"))
     for name in ("acme-1", "public-1"):
         reply = await other.ingest(reading(station_id=name))
-        assert [details(error.status)[0] for error in reply.errors] == ["STATION_NOT_FOUND"]
+        assert [told(error.status)[0] for error in reply.errors] == ["STATION_NOT_FOUND"]
 
 
 async def test_two_tenants_have_a_station_of_the_same_name_each(as_tenant: As) -> None:
@@ -149,7 +151,7 @@ async def test_bad_stations_are_told_by_index_and_good_ones_kept(
 ) -> None:
     reply = await acme.register(station("good"), station(**({"station_id": "bad"} | fields)))
     assert reply.accepted_count == 1
-    ((index, _, named),) = [(error.index, *details(error.status)) for error in reply.errors]
+    ((index, _, named),) = [(error.index, *told(error.status)) for error in reply.errors]
     assert (index, named) == (1, [field])
     assert [each.station_id for each in (await acme.stations()).stations] == ["good"]
 

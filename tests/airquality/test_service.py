@@ -16,12 +16,12 @@ from tests.airquality.conftest import (
     Caller,
     Geocoder,
     at,
-    details,
     reading,
-    refused,
     stamp,
     station,
 )
+from tests.refusals import refused_saying as refused
+from tests.refusals import told
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 DEGREE_METERS = 111_000
@@ -408,11 +408,11 @@ async def test_indices_are_computed_in_order_and_errors_stand_in_their_place(any
             ]
         ),
     )
-    told = [
-        (each.index.index_version, each.index.value) if each.HasField("index") else details(each.error)
+    computed = [
+        (each.index.index_version, each.index.value) if each.HasField("index") else told(each.error)
         for each in reply.results
     ]
-    assert told == [
+    assert computed == [
         ("2015", 50),
         ("UNIT_MISMATCH", ["concentrations[0].unit"]),
         ("INVALID_FIELD", ["concentrations"]),

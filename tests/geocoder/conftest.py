@@ -10,12 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 import pytest_asyncio
-from google.rpc import error_details_pb2, status_pb2
 from pydantic import SecretStr
 
 from geocoder.load import gazetteer_version
@@ -89,24 +87,3 @@ async def geocoder(database: Postgres) -> "AsyncIterator[geocoder_pb2_grpc.Geoco
 def names(reply: pb.GeocodeResponse | pb.SearchPlacesResponse | pb.AutocompleteResponse) -> list[str]:
     """Returns the names of the places of a reply, with what they lie in."""
     return [result.place.display_name for result in reply.results]
-
-
-async def refused(call: Any) -> tuple[grpc.StatusCode, str, list[str]]:
-    """Returns code, reason and fields of the error that a call ends with."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    raw = dict(caught.value.trailing_metadata() or ())["grpc-status-details-bin"]
-    assert isinstance(raw, bytes)
-    return caught.value.code(), *told(status_pb2.Status.FromString(raw))
-
-
-def told(status: status_pb2.Status) -> tuple[str, list[str]]:
-    """Returns the reason and the fields that a status names."""
-    reason, fields = "", []
-    for detail in status.details:
-        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-        if detail.Unpack(info):
-            reason = info.reason
-        if detail.Unpack(bad):
-            fields = [violation.field for violation in bad.field_violations]
-    return reason, fields

@@ -11,7 +11,8 @@ import pytest
 from geomesh.geocoder.v1 import geocoder_pb2 as pb
 from geomesh.geocoder.v1 import geocoder_pb2_grpc
 from geomesh.types.v1.types_pb2 import BoundingBox
-from tests.geocoder.conftest import names, refused, told
+from tests.geocoder.conftest import names
+from tests.refusals import refused, told
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 

@@ -1,6 +1,6 @@
 """A real spatial-index service on a database of its own, and callers of several tenants."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +9,6 @@ import grpc
 import pytest
 import pytest_asyncio
 from google.protobuf.json_format import ParseDict
-from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 from pydantic import SecretStr
 
@@ -22,6 +21,7 @@ from spatial_index.entities import Entities
 from spatial_index.repository import EntityRepository
 from spatial_index.servicer import SpatialIndexServicer
 from spatial_index.settings import Settings
+from tests.calling import BaseCaller, callers
 from tests.meshkit.conftest import Issuer, issuer
 
 __all__ = ["issuer"]
@@ -50,16 +50,8 @@ def area(*positions: tuple[float, float]) -> pb.Geometry:
 
 
 @dataclass(frozen=True)
-class Caller:
+class Caller(BaseCaller):
     """Calls the service with one token, or none."""
-
-    stub: "spatial_index_pb2_grpc.SpatialIndexServiceAsyncStub"
-    metadata: tuple[tuple[str, str], ...]
-
-    def call(self, method: str, request: Message) -> Awaitable[Any]:
-        """Calls a unary RPC."""
-        answer: Awaitable[Any] = getattr(self.stub, method)(request, metadata=self.metadata, timeout=30)
-        return answer
 
     async def upsert(self, *entities: pb.Entity) -> pb.UpsertEntitiesResponse:
         """Stores a batch."""
@@ -120,20 +112,8 @@ async def as_tenant(issuer: tuple[Issuer, int], database: Postgres) -> AsyncIter
     tokens, port = issuer
     settings = Settings(port=0, metrics_port=0, auth_address=f"127.0.0.1:{port}", drain_notice_seconds=0)
     servicer = SpatialIndexServicer(settings, Entities(EntityRepository(database)))
-    async with (
-        running(settings, servicers=[servicer]) as ports,
-        grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
-    ):
-        stub: spatial_index_pb2_grpc.SpatialIndexServiceAsyncStub = spatial_index_pb2_grpc.SpatialIndexServiceStub(
-            channel
-        )
-
-        def caller(tenant: str | None, *roles: str) -> Caller:
-            if tenant is None:
-                return Caller(stub, ())
-            token = tokens.token(*(roles or ("user",)), tenant=tenant)
-            return Caller(stub, (("authorization", f"Bearer {token}"),))
-
+    stub = spatial_index_pb2_grpc.SpatialIndexServiceStub
+    async with callers(Caller, stub, tokens, settings, servicer) as caller:
         yield caller
 
 

@@ -1,20 +1,18 @@
 """A real trajectory service on a database of its own, and callers of several tenants."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
-from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 
 from geomesh.trajectory.v1 import trajectory_pb2 as pb
 from geomesh.trajectory.v1 import trajectory_pb2_grpc
 from meshkit.postgres import Postgres
-from meshkit.serve import running
+from tests.calling import BaseCaller, callers
 from tests.meshkit.conftest import Issuer, issuer
 from trajectory.repository import PositionRepository
 from trajectory.servicer import TrajectoryServicer
@@ -56,16 +54,8 @@ def window(start: float | None = None, end: float | None = None) -> dict[str, An
 
 
 @dataclass(frozen=True)
-class Caller:
+class Caller(BaseCaller):
     """Calls the service with one token, or none."""
-
-    stub: "trajectory_pb2_grpc.TrajectoryServiceAsyncStub"
-    metadata: tuple[tuple[str, str], ...]
-
-    def call(self, method: str, request: Message) -> Awaitable[Any]:
-        """Calls a unary RPC."""
-        answer: Awaitable[Any] = getattr(self.stub, method)(request, metadata=self.metadata, timeout=30)
-        return answer
 
     async def ingest(self, *positions: pb.Position) -> pb.IngestPositionsResponse:
         """Stores a batch."""
@@ -120,18 +110,8 @@ async def as_tenant(
     settings = Settings(port=0, metrics_port=0, auth_address=f"127.0.0.1:{port}", drain_notice_seconds=0)
     trajectories = Trajectories(PositionRepository(database), max_track_positions=2_500)
     servicer = TrajectoryServicer(trajectories, clock_skew_seconds=60.0)
-    async with (
-        running(settings, servicers=[servicer]) as ports,
-        grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
-    ):
-        stub: trajectory_pb2_grpc.TrajectoryServiceAsyncStub = trajectory_pb2_grpc.TrajectoryServiceStub(channel)
-
-        def caller(tenant: str | None, *roles: str) -> Caller:
-            if tenant is None:
-                return Caller(stub, ())
-            token = tokens.token(*(roles or ("user",)), tenant=tenant)
-            return Caller(stub, (("authorization", f"Bearer {token}"),))
-
+    stub = trajectory_pb2_grpc.TrajectoryServiceStub
+    async with callers(Caller, stub, tokens, settings, servicer) as caller:
         yield caller
 
 

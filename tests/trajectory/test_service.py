@@ -8,12 +8,12 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
-from google.rpc import error_details_pb2, status_pb2
 
 from geomesh.trajectory.v1 import trajectory_pb2 as pb
 from geomesh.types.v1.types_pb2 import Location
 from meshkit.paging import PageToken, Position
 from meshkit.postgres import Postgres
+from tests.refusals import refused, told
 from tests.trajectory.conftest import As, Caller, at, position, struct, window
 
 READS = [
@@ -21,28 +21,6 @@ READS = [
     ("SummarizeTrajectory", pb.SummarizeTrajectoryRequest),
     ("DetectStays", pb.DetectStaysRequest),
 ]
-
-
-def details(status: status_pb2.Status) -> tuple[str, list[str]]:
-    """Returns the reason and the fields that a status names."""
-    reason, fields = "", []
-    for detail in status.details:
-        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-        if detail.Unpack(info):
-            reason = info.reason
-        if detail.Unpack(bad):
-            fields = [violation.field for violation in bad.field_violations]
-    return reason, fields
-
-
-async def refused(call: Any) -> tuple[grpc.StatusCode, str, list[str]]:
-    """Returns code, reason and fields of the error that a call ends with."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    raw = dict(caught.value.trailing_metadata() or ())["grpc-status-details-bin"]
-    assert isinstance(raw, bytes)
-    status = status_pb2.Status.FromString(raw)
-    return caught.value.code(), *details(status)
 
 
 async def test_returns_what_was_ingested(acme: Caller) -> None:
@@ -194,7 +172,7 @@ BAD_POSITIONS = [
 async def test_bad_positions_are_reported_by_index_and_the_good_ones_kept(acme: Caller) -> None:
     mixed = [[bad, position(seconds=index)] for index, (bad, _, _) in enumerate(BAD_POSITIONS)]
     reply = await acme.ingest(*itertools.chain.from_iterable(mixed))
-    found = [(error.index, *details(error.status)) for error in reply.errors]
+    found = [(error.index, *told(error.status)) for error in reply.errors]
     assert found == [(2 * index, reason, [field]) for index, (_, reason, field) in enumerate(BAD_POSITIONS)]
     assert (reply.accepted_count, reply.rejected_count) == (len(BAD_POSITIONS), len(BAD_POSITIONS))
     assert (await acme.track()).point_count == len(BAD_POSITIONS)

@@ -1,20 +1,19 @@
 """Protobuf messages to the domain's values and back."""
 
-import math
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from geomesh.spatial_index.v1 import spatial_index_pb2 as pb
 from geomesh.types.v1.types_pb2 import Location
+from meshkit.attributes import check_attributes, from_struct
 from meshkit.errors import InvalidInput, Reason
 from spatial_index import geojson
 from spatial_index.cells import Cell, require_cell
 from spatial_index.cover import Containment
 from spatial_index.encoding import EVERY_GRID, Encoding, Grids
-from spatial_index.entities import Attributes, Entity, Filters, Neighbour
+from spatial_index.entities import Entity, Filters, Neighbour
 from spatial_index.region import Cells, Polygons, Rectangle, Region
 
 CONTAINMENTS = {
@@ -26,13 +25,6 @@ CONTAINMENTS = {
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_A_DAY = 86_400
-
-_MOST_ATTRIBUTES = 32
-_LONGEST_NAME = 64
-_LONGEST_VALUE = 256
-
-_LARGEST_EXACT = 2.0**53
-"""Beyond it a double is no longer every whole number."""
 
 
 def grids(request: pb.EncodeLocationRequest | pb.BatchEncodeLocationsRequest) -> Grids:
@@ -82,13 +74,7 @@ def check_entity(message: pb.Entity, latest: datetime) -> None:
         raise InvalidInput("time", f"must not be later than {latest:%Y-%m-%dT%H:%M:%SZ}", reason=Reason.TIME_IN_FUTURE)
     if not message.HasField("attributes"):
         return
-    fields = message.attributes.fields
-    if len(fields) > _MOST_ATTRIBUTES:
-        raise InvalidInput("attributes", f"must have at most {_MOST_ATTRIBUTES} entries")
-    for name, value in fields.items():
-        if not 1 <= len(name) <= _LONGEST_NAME or ":" in name or "\0" in name:
-            raise InvalidInput("attributes", f"must have names of 1 to {_LONGEST_NAME} characters without a colon")
-        _check_value(name, value)
+    check_attributes(message.attributes)
 
 
 def entity(message: pb.Entity) -> Entity:
@@ -104,7 +90,7 @@ def entity(message: pb.Entity) -> Entity:
         message.speed if message.HasField("speed") else None,
         message.bearing if message.HasField("bearing") else None,
         message.type,
-        _attributes(message.attributes) if message.HasField("attributes") else None,
+        from_struct(message.attributes) if message.HasField("attributes") else None,
     )
 
 
@@ -126,7 +112,7 @@ def fill_entity(message: pb.Entity, found: Entity) -> None:
         message.bearing = found.bearing
     message.type = found.type
     if found.attributes:
-        message.attributes.CopyFrom(_struct(found.attributes))
+        message.attributes.update(found.attributes)
     message.tenant = found.tenant
 
 
@@ -184,43 +170,6 @@ def region(request: pb.FindWithinRequest) -> Region:
 
 def _location(lat: float, lng: float) -> Location:
     return Location(lat=lat, lng=lng)
-
-
-def _check_value(name: str, value: Value) -> None:
-    kind = value.WhichOneof("kind")
-    if kind == "string_value":
-        if len(value.string_value) <= _LONGEST_VALUE and "\0" not in value.string_value:
-            return
-        raise InvalidInput(f"attributes.{name}", f"must have at most {_LONGEST_VALUE} characters, none of them NUL")
-    if kind == "bool_value" or (kind == "number_value" and math.isfinite(value.number_value)):
-        return
-    raise InvalidInput(f"attributes.{name}", "must be a string, a finite number or a boolean")
-
-
-def _attributes(struct: Struct) -> Attributes:
-    return {name: _plain(value) for name, value in struct.fields.items()}
-
-
-def _plain(value: Value) -> str | float | bool:
-    match value.WhichOneof("kind"):
-        case "string_value":
-            return value.string_value
-        case "bool_value":
-            return value.bool_value
-        case _:
-            number = value.number_value
-            # As JSON prints it, because filters compare the text: 31 and not 31.0.
-            return int(number) if number.is_integer() and abs(number) <= _LARGEST_EXACT else number
-
-
-def _struct(attributes: Attributes) -> Struct:
-    return Struct(fields={name: _value(value) for name, value in attributes.items()})
-
-
-def _value(value: str | float | bool) -> Value:  # noqa: FBT001 -- a value, no flag
-    if isinstance(value, str):
-        return Value(string_value=value)
-    return Value(bool_value=value) if isinstance(value, bool) else Value(number_value=value)
 
 
 def _datetime(timestamp: Timestamp) -> datetime:

@@ -1,5 +1,6 @@
 """Protobuf messages to the domain's values and back."""
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -9,9 +10,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from geomesh.trajectory.v1 import trajectory_pb2 as pb
 from geomesh.types.v1.types_pb2 import BoundingBox, Location
+from meshkit.attributes import check_attributes, from_struct, to_struct
 from meshkit.errors import InvalidInput, Reason
 from meshkit.paging import PageToken
-from trajectory.attributes import check_attributes, to_json, to_struct
 from trajectory.formats import to_geojson, to_gpx, to_polyline
 from trajectory.positions import Attributes, Position, Positions
 from trajectory.stays import Stay
@@ -140,7 +141,7 @@ def _position(message: pb.Position) -> Position:
         message.accuracy if message.HasField("accuracy") else None,
         message.speed if message.HasField("speed") else None,
         message.bearing if message.HasField("bearing") else None,
-        to_json(message.attributes) if message.HasField("attributes") else None,
+        json.dumps(from_struct(message.attributes)) if message.HasField("attributes") else None,
     )
 
 

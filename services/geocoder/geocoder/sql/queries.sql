@@ -238,7 +238,7 @@ country AS MATERIALIZED (
   SELECT NULL, FALSE WHERE NOT EXISTS (SELECT FROM inside)
 ),
 near AS (
-  SELECT n.*
+  SELECT n.id
   FROM country AS c
   CROSS JOIN LATERAL (
     (

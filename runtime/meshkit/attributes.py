@@ -1,17 +1,21 @@
-"""Attributes of a position: protobuf's open-ended struct, held to flat values of bounded size."""
+"""Free attributes of a thing: protobuf's open-ended struct, held to flat values of bounded size."""
 
-import json
 import math
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, TypeAlias
 
 from google.protobuf.struct_pb2 import Struct, Value
 
 from meshkit.errors import InvalidInput
-from trajectory.positions import Attributes
+
+Plain: TypeAlias = str | float | bool
+"""A value that an attribute may have."""
 
 _MOST: Final = 32
 _LONGEST_NAME: Final = 64
 _LONGEST_VALUE: Final = 256
+_LARGEST_EXACT: Final = 2.0**53
+"""Beyond it a double is no longer every whole number."""
 
 
 def check_attributes(attributes: Struct) -> None:
@@ -29,12 +33,12 @@ def check_attributes(attributes: Struct) -> None:
         _check_value(name, value)
 
 
-def to_json(attributes: Struct) -> str:
-    """Returns checked attributes as a JSON object."""
-    return json.dumps({name: _plain(value) for name, value in attributes.fields.items()})
+def from_struct(attributes: Struct) -> dict[str, Plain]:
+    """Returns checked attributes as plain values."""
+    return {name: _plain(value) for name, value in attributes.fields.items()}
 
 
-def to_struct(attributes: Attributes) -> Struct:
+def to_struct(attributes: Mapping[str, Plain]) -> Struct:
     """Returns stored attributes as a message."""
     struct = Struct()
     struct.update(attributes)
@@ -52,8 +56,12 @@ def _check_value(name: str, value: Value) -> None:
     raise InvalidInput(f"attributes.{name}", "must be a string, a finite number or a boolean")
 
 
-def _plain(value: Value) -> str | float | bool:
+def _plain(value: Value) -> Plain:
     kind = value.WhichOneof("kind")
     if kind == "string_value":
         return value.string_value
-    return value.bool_value if kind == "bool_value" else value.number_value
+    if kind == "bool_value":
+        return value.bool_value
+    number = value.number_value
+    # As JSON prints it, because filters compare the text: 31 and not 31.0.
+    return int(number) if number.is_integer() and abs(number) <= _LARGEST_EXACT else number
