@@ -48,7 +48,8 @@ def request_path(mesh: Mesh) -> str:
 
 
 def _listener(port: int) -> psutil.Process:
-    (pid,) = {each.pid for each in psutil.net_connections("tcp") if each.status == "LISTEN" and each.laddr.port == port}
+    listening = (each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN)
+    (pid,) = {each.pid for each in listening if each.laddr and each.laddr.port == port}
     return psutil.Process(pid)
 
 
