@@ -17,6 +17,7 @@ from grpc_tools import protoc
 from protovalidate._gen.buf.validate import validate_pb
 
 PROTOS = Path(__file__).resolve().parent
+RELEASED = PROTOS / "released.binpb"
 RUNTIME = PROTOS.parent / "runtime"
 PACKAGES = ("geomesh", "buf")
 PLUGINS = Path(sys.executable).parent
@@ -27,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=RUNTIME, help="folder for the stubs (default: runtime/)")
     parser.add_argument("--image", type=Path, help="also write a descriptor set with imports and comments")
+    parser.add_argument("--release", action="store_true", help="also make these protos what later ones may not break")
     options = parser.parse_args()
 
     sources = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
@@ -46,6 +48,8 @@ def main() -> None:
         if options.image:
             comments = ["--include_imports", "--include_source_info", f"--descriptor_set_out={options.image}"]
             _protoc(*includes, *comments, *sources)
+        if options.release:
+            _protoc(*includes, "--include_imports", f"--descriptor_set_out={RELEASED}", *sources)
         for package in PACKAGES:
             for folder_of_stubs in [stubs / package, *(path for path in (stubs / package).rglob("*") if path.is_dir())]:
                 (folder_of_stubs / "__init__.py").touch()
