@@ -36,6 +36,7 @@ T = TypeVar("T")
 RUN = CHECKOUT / ".run" / "test"
 MESH_RUN = CHECKOUT / ".run" / "test-mesh"
 _REPLICAS = 2
+_PREPARING_SECONDS = 600.0
 
 
 class Databases:
@@ -154,8 +155,13 @@ def redis_url(stores: Stack) -> str:
 
 def _finish(work: Coroutine[Any, Any, T]) -> T:
     """Runs it to its end, also when an event loop is at work in this thread, as it is in a test."""
+
+    async def bounded() -> T:
+        async with asyncio.timeout(_PREPARING_SECONDS):
+            return await work
+
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
+        return thread.submit(asyncio.run, bounded()).result()
 
 
 def _template(stack: Stack, service: str) -> str:

@@ -317,7 +317,8 @@ NONSENSE_STATIONS: list[tuple[dict[str, Any], str, str]] = [
     ({"lat": 1.0}, "INVALID_FIELD", ""),
     ({"radius_meters": 5.0}, "INVALID_FIELD", ""),
     ({"pollutant": 99}, "INVALID_FIELD", "pollutant"),
-    ({"bbox": {"south": 5, "north": 1}}, "INVALID_FIELD", "bbox"),
+    ({"bbox": {"south": 5, "west": 1, "north": 1, "east": 2}}, "INVALID_FIELD", "bbox"),
+    ({"bbox": {"south": 5, "west": 1, "north": 6}}, "INVALID_FIELD", "bbox.east"),
     ({"page_token": "bm9uc2Vuc2U"}, "INVALID_PAGE_TOKEN", "page_token"),
 ]
 

@@ -418,7 +418,7 @@ async def test_a_batch_takes_a_thousand_and_no_more(geocoder: Stub) -> None:
         ("Geocode", pb.GeocodeRequest(q="a", focus_lat=1), ""),
         ("Geocode", pb.GeocodeRequest(q="a", focus_lat=math.nan, focus_lng=1), "focus_lat"),
         ("Geocode", pb.GeocodeRequest(q="a", layers=[pb.Layer.ValueType(99)]), "layers[0]"),
-        ("Geocode", pb.GeocodeRequest(q="a", bbox=BoundingBox(south=2, north=1)), "bbox"),
+        ("Geocode", pb.GeocodeRequest(q="a", bbox=BoundingBox(south=2, west=0, north=1, east=1)), "bbox"),
         ("ReverseGeocode", pb.ReverseGeocodeRequest(lat=1), "lng"),
         ("ReverseGeocode", pb.ReverseGeocodeRequest(lng=1), "lat"),
         ("ReverseGeocode", pb.ReverseGeocodeRequest(lat=91, lng=0), "lat"),

@@ -144,9 +144,10 @@ async def test_refuses_to_search_without_a_place(bare: Caller) -> None:
     ("fields", "named"),
     [
         ({}, "region"),
-        ({"bounding_box": BoundingBox(south=1, north=0)}, "bounding_box"),
-        ({"bounding_box": BoundingBox(south=-91)}, "bounding_box.south"),
-        ({"bounding_box": BoundingBox(east=181)}, "bounding_box.east"),
+        ({"bounding_box": BoundingBox(south=1, west=0, north=0, east=0)}, "bounding_box"),
+        ({"bounding_box": BoundingBox(south=-91, west=0, north=0, east=0)}, "bounding_box.south"),
+        ({"bounding_box": BoundingBox(south=0, west=0, north=0, east=181)}, "bounding_box.east"),
+        ({"bounding_box": BoundingBox(south=0, west=0, north=1)}, "bounding_box.east"),
         ({"cells": pb.CellSet()}, "cells.cells"),
         ({"cells": pb.CellSet(cells=["8928308280fffff", "8928308280FFFFF"])}, "cells.cells[1]"),
         ({"cells": pb.CellSet(cells=["8928308280fffff"] * 10_001)}, "cells.cells"),

@@ -165,7 +165,8 @@ BAD_POSITIONS = [
     (position(attributes=struct(a="b\x00")), "INVALID_FIELD", "attributes.a"),
     (position(seconds=10 * 365 * 86_400), "TIME_IN_FUTURE", "time"),
     (position(seconds=-1023 * 365.25 * 86_400), "INVALID_FIELD", "time"),
-    (pb.Position(entity_id="ship", location=Location()), "INVALID_FIELD", "time"),
+    (pb.Position(entity_id="ship", location=Location(lat=0.0, lng=0.0)), "INVALID_FIELD", "time"),
+    (pb.Position(entity_id="ship", location=Location(lng=1.0), time=position().time), "INVALID_FIELD", "location.lat"),
 ]
 
 

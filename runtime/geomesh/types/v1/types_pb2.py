@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cgeomesh/types/v1/types.proto\x12\x10geomesh.types.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x17google/rpc/status.proto\"^\n\x08Location\x12(\n\x03lat\x18\x01 \x01(\x01\x42\x1b\xe2\x41\x01\x02\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x80V@)\x00\x00\x00\x00\x00\x80V\xc0\x12(\n\x03lng\x18\x02 \x01(\x01\x42\x1b\xe2\x41\x01\x02\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x80\x66@)\x00\x00\x00\x00\x00\x80\x66\xc0\"\x8c\x02\n\x0b\x42oundingBox\x12&\n\x05south\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x80V@)\x00\x00\x00\x00\x00\x80V\xc0\x12%\n\x04west\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x80\x66@)\x00\x00\x00\x00\x00\x80\x66\xc0\x12&\n\x05north\x18\x03 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x80V@)\x00\x00\x00\x00\x00\x80V\xc0\x12%\n\x04\x65\x61st\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x80\x66@)\x00\x00\x00\x00\x00\x80\x66\xc0:_\xbaH\\\x1aZ\n\x18\x62ounding_box.south_north\x12$south must not be greater than north\x1a\x18this.south <= this.north\"J\n\tItemError\x12\x13\n\x05index\x18\x01 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12(\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cgeomesh/types/v1/types.proto\x12\x10geomesh.types.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x17google/rpc/status.proto\"~\n\x08Location\x12\x30\n\x03lat\x18\x01 \x01(\x01\x42\x1e\xe2\x41\x01\x02\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x80V@)\x00\x00\x00\x00\x00\x80V\xc0\xc8\x01\x01H\x00\x88\x01\x01\x12\x30\n\x03lng\x18\x02 \x01(\x01\x42\x1e\xe2\x41\x01\x02\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x80\x66@)\x00\x00\x00\x00\x00\x80\x66\xc0\xc8\x01\x01H\x01\x88\x01\x01\x42\x06\n\x04_latB\x06\n\x04_lng\"\xe2\x02\n\x0b\x42oundingBox\x12\x32\n\x05south\x18\x01 \x01(\x01\x42\x1e\xe2\x41\x01\x02\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x80V@)\x00\x00\x00\x00\x00\x80V\xc0\xc8\x01\x01H\x00\x88\x01\x01\x12\x31\n\x04west\x18\x02 \x01(\x01\x42\x1e\xe2\x41\x01\x02\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x80\x66@)\x00\x00\x00\x00\x00\x80\x66\xc0\xc8\x01\x01H\x01\x88\x01\x01\x12\x32\n\x05north\x18\x03 \x01(\x01\x42\x1e\xe2\x41\x01\x02\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x80V@)\x00\x00\x00\x00\x00\x80V\xc0\xc8\x01\x01H\x02\x88\x01\x01\x12\x31\n\x04\x65\x61st\x18\x04 \x01(\x01\x42\x1e\xe2\x41\x01\x02\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x80\x66@)\x00\x00\x00\x00\x00\x80\x66\xc0\xc8\x01\x01H\x03\x88\x01\x01:_\xbaH\\\x1aZ\n\x18\x62ounding_box.south_north\x12$south must not be greater than north\x1a\x18this.south <= this.northB\x08\n\x06_southB\x07\n\x05_westB\x08\n\x06_northB\x07\n\x05_east\"J\n\tItemError\x12\x13\n\x05index\x18\x01 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12(\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,17 +35,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'geomesh.types.v1.types_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LOCATION'].fields_by_name['lat']._loaded_options = None
-  _globals['_LOCATION'].fields_by_name['lat']._serialized_options = b'\342A\001\002\272H\024\022\022\031\000\000\000\000\000\200V@)\000\000\000\000\000\200V\300'
+  _globals['_LOCATION'].fields_by_name['lat']._serialized_options = b'\342A\001\002\272H\027\022\022\031\000\000\000\000\000\200V@)\000\000\000\000\000\200V\300\310\001\001'
   _globals['_LOCATION'].fields_by_name['lng']._loaded_options = None
-  _globals['_LOCATION'].fields_by_name['lng']._serialized_options = b'\342A\001\002\272H\024\022\022\031\000\000\000\000\000\200f@)\000\000\000\000\000\200f\300'
+  _globals['_LOCATION'].fields_by_name['lng']._serialized_options = b'\342A\001\002\272H\027\022\022\031\000\000\000\000\000\200f@)\000\000\000\000\000\200f\300\310\001\001'
   _globals['_BOUNDINGBOX'].fields_by_name['south']._loaded_options = None
-  _globals['_BOUNDINGBOX'].fields_by_name['south']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\200V@)\000\000\000\000\000\200V\300'
+  _globals['_BOUNDINGBOX'].fields_by_name['south']._serialized_options = b'\342A\001\002\272H\027\022\022\031\000\000\000\000\000\200V@)\000\000\000\000\000\200V\300\310\001\001'
   _globals['_BOUNDINGBOX'].fields_by_name['west']._loaded_options = None
-  _globals['_BOUNDINGBOX'].fields_by_name['west']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\200f@)\000\000\000\000\000\200f\300'
+  _globals['_BOUNDINGBOX'].fields_by_name['west']._serialized_options = b'\342A\001\002\272H\027\022\022\031\000\000\000\000\000\200f@)\000\000\000\000\000\200f\300\310\001\001'
   _globals['_BOUNDINGBOX'].fields_by_name['north']._loaded_options = None
-  _globals['_BOUNDINGBOX'].fields_by_name['north']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\200V@)\000\000\000\000\000\200V\300'
+  _globals['_BOUNDINGBOX'].fields_by_name['north']._serialized_options = b'\342A\001\002\272H\027\022\022\031\000\000\000\000\000\200V@)\000\000\000\000\000\200V\300\310\001\001'
   _globals['_BOUNDINGBOX'].fields_by_name['east']._loaded_options = None
-  _globals['_BOUNDINGBOX'].fields_by_name['east']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\200f@)\000\000\000\000\000\200f\300'
+  _globals['_BOUNDINGBOX'].fields_by_name['east']._serialized_options = b'\342A\001\002\272H\027\022\022\031\000\000\000\000\000\200f@)\000\000\000\000\000\200f\300\310\001\001'
   _globals['_BOUNDINGBOX']._loaded_options = None
   _globals['_BOUNDINGBOX']._serialized_options = b'\272H\\\032Z\n\030bounding_box.south_north\022$south must not be greater than north\032\030this.south <= this.north'
   _globals['_ITEMERROR'].fields_by_name['index']._loaded_options = None
@@ -53,9 +53,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ITEMERROR'].fields_by_name['status']._loaded_options = None
   _globals['_ITEMERROR'].fields_by_name['status']._serialized_options = b'\342A\001\003'
   _globals['_LOCATION']._serialized_start=137
-  _globals['_LOCATION']._serialized_end=231
-  _globals['_BOUNDINGBOX']._serialized_start=234
-  _globals['_BOUNDINGBOX']._serialized_end=502
-  _globals['_ITEMERROR']._serialized_start=504
-  _globals['_ITEMERROR']._serialized_end=578
+  _globals['_LOCATION']._serialized_end=263
+  _globals['_BOUNDINGBOX']._serialized_start=266
+  _globals['_BOUNDINGBOX']._serialized_end=620
+  _globals['_ITEMERROR']._serialized_start=622
+  _globals['_ITEMERROR']._serialized_end=696
 # @@protoc_insertion_point(module_scope)

@@ -19,7 +19,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Location(_message.Message):
-    """A point on the WGS84 ellipsoid."""
+    """A point on the WGS84 ellipsoid. Both coordinates must be there: a missing one is refused and never read as 0."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -32,14 +32,21 @@ class Location(_message.Message):
     def __init__(
         self,
         *,
-        lat: _builtins.float = ...,
-        lng: _builtins.float = ...,
+        lat: _builtins.float | None = ...,
+        lng: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "lat", b"lat", "lng", b"lng"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lat", b"lat", "lng", b"lng"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "lat", b"lat", "lng", b"lng"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__lat: _TypeAlias = _typing.Literal["lat"]  # noqa: Y015
+    _WhichOneofArgType__lat: _TypeAlias = _typing.Literal["_lat", b"_lat"]  # noqa: Y015
+    _WhichOneofReturnType__lng: _TypeAlias = _typing.Literal["lng"]  # noqa: Y015
+    _WhichOneofArgType__lng: _TypeAlias = _typing.Literal["_lng", b"_lng"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lat) -> _WhichOneofReturnType__lat | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lng) -> _WhichOneofReturnType__lng | None: ...
 
 Global___Location: _TypeAlias = Location  # noqa: Y015
 
@@ -64,16 +71,31 @@ class BoundingBox(_message.Message):
     def __init__(
         self,
         *,
-        south: _builtins.float = ...,
-        west: _builtins.float = ...,
-        north: _builtins.float = ...,
-        east: _builtins.float = ...,
+        south: _builtins.float | None = ...,
+        west: _builtins.float | None = ...,
+        north: _builtins.float | None = ...,
+        east: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_east", b"_east", "_north", b"_north", "_south", b"_south", "_west", b"_west", "east", b"east", "north", b"north", "south", b"south", "west", b"west"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["east", b"east", "north", b"north", "south", b"south", "west", b"west"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_east", b"_east", "_north", b"_north", "_south", b"_south", "_west", b"_west", "east", b"east", "north", b"north", "south", b"south", "west", b"west"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__east: _TypeAlias = _typing.Literal["east"]  # noqa: Y015
+    _WhichOneofArgType__east: _TypeAlias = _typing.Literal["_east", b"_east"]  # noqa: Y015
+    _WhichOneofReturnType__north: _TypeAlias = _typing.Literal["north"]  # noqa: Y015
+    _WhichOneofArgType__north: _TypeAlias = _typing.Literal["_north", b"_north"]  # noqa: Y015
+    _WhichOneofReturnType__south: _TypeAlias = _typing.Literal["south"]  # noqa: Y015
+    _WhichOneofArgType__south: _TypeAlias = _typing.Literal["_south", b"_south"]  # noqa: Y015
+    _WhichOneofReturnType__west: _TypeAlias = _typing.Literal["west"]  # noqa: Y015
+    _WhichOneofArgType__west: _TypeAlias = _typing.Literal["_west", b"_west"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__east) -> _WhichOneofReturnType__east | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__north) -> _WhichOneofReturnType__north | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__south) -> _WhichOneofReturnType__south | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__west) -> _WhichOneofReturnType__west | None: ...
 
 Global___BoundingBox: _TypeAlias = BoundingBox  # noqa: Y015
 
