@@ -64,6 +64,15 @@ async def test_the_nowcast_is_computed_where_none_is_reported(acme: Caller) -> N
     assert (condition.concentration, condition.basis) == (28.4, pb.BASIS_NOWCAST_COMPUTED)
 
 
+async def test_readings_within_their_hours_count_as_those_hours(acme: Caller) -> None:
+    await acme.register(station())
+    # Eleven hours before the newest, then two of one hour, of which the last counts, all off the full hour.
+    await acme.ingest(reading(0.9, 80.0), reading(10.9999, 10.0), reading(11.01, 99.0), reading(11.9999, 20.0))
+    condition = only(await acme.current(hours=12.5))
+    assert condition.basis == pb.BASIS_NOWCAST_COMPUTED
+    assert condition.concentration == 16.6  # (20 + 10 / 2 + 80 / 2^11) / (1 + 1/2 + 1 / 2^11) = 16.68
+
+
 async def test_a_nowcast_older_than_the_newest_hour_is_computed_anew(acme: Caller) -> None:
     await acme.register(station())
     await acme.ingest(

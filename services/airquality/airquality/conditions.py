@@ -25,9 +25,9 @@ _FACTORS: Final[list[list[float]]] = TO_USUAL.tolist()
 
 
 class Hours(NamedTuple):
-    """Hourly values: begins in seconds since 1970, values, and codes of their units; all of one length."""
+    """Hourly values: hours of UTC since 1970 ascending, values, and codes of their units; all of one length."""
 
-    seconds: Sequence[int]
+    hours: Sequence[int]
     values: Sequence[float]
     units: Sequence[int]
 
@@ -258,12 +258,12 @@ def _computed(
 
 
 def _last_hours(pollutant: Pollutant, hourly: Report) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    """Returns twelve hourly values in the usual unit, the newest last, NaN where there is none."""
+    """Returns twelve hourly values in the usual unit, the newest last, of several in an hour the last, NaN for none."""
     hours = np.full(NOWCAST_HOURS, np.nan)
-    newest = int(hourly.time.timestamp())
+    newest = int(hourly.time.timestamp() // _HOUR_SECONDS)
     if hourly.hours is not None:
-        for seconds, value, unit in zip(*hourly.hours, strict=True):
-            hours[NOWCAST_HOURS - 1 - (newest - seconds) // _HOUR_SECONDS] = value * _FACTORS[pollutant][unit]
+        for hour, value, unit in zip(*hourly.hours, strict=True):
+            hours[NOWCAST_HOURS - 1 - (newest - hour)] = value * _FACTORS[pollutant][unit]
     return hours
 
 

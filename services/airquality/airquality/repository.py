@@ -90,8 +90,8 @@ class AirQualityRepository:
                 station = stations[number] = Station(
                     station_id, provider, name, agency, own_lat, own_lng, number, distance
                 )
-            pollutant, period, time, value, unit, seconds, values, units = reported
-            hours = None if seconds is None else Hours(seconds, values, units)
+            pollutant, period, time, value, unit, begins, values, units = reported
+            hours = None if begins is None else Hours(begins, values, units)
             reports.append(Report(station, pollutant, period, time, value, unit, hours))
         return reports
 

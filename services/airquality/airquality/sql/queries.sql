@@ -89,8 +89,8 @@ ORDER BY series.station_id, series.pollutant, series.averaging_period;
 -- What the stations around a point (lat $2, lng $3) reported of periods that had begun at the moment $4 and ended not
 -- more than $6 seconds before: for each pollutant the newest reading of each averaging period of the five nearest
 -- stations that have one within $5 metres, with the twelve hourly values up to it where it is an hourly one and newer
--- than all averages of longer periods. Of all stations the 64 nearest are looked at. The hours are in seconds since
--- 1970, the values in the units beside them.
+-- than all averages of longer periods. Of all stations the 64 nearest are looked at. The hours are those of UTC, in
+-- hours since 1970 and in the order of time, the values in the units beside them.
 WITH near AS MATERIALIZED (
   SELECT id, station_id, provider, name, agency, lat, lng, public.ST_Distance(location, place) AS distance
   FROM (
@@ -128,12 +128,16 @@ SELECT near.id, near.station_id, near.provider, near.name, near.agency, near.lat
 FROM newest
 JOIN near USING (id)
 LEFT JOIN LATERAL (
-  SELECT array_agg(extract(epoch FROM readings.time)::int8) AS hours, array_agg(readings.value) AS values,
-         array_agg(readings.unit) AS units
-  FROM airquality.readings
-  WHERE newest.averaging_period = 1 AND newest.time > coalesce(newest.reported_time, '-infinity')
-    AND readings.station_id = newest.id AND readings.pollutant = newest.pollutant AND readings.averaging_period = 1
-    AND readings.time <= newest.time AND readings.time > newest.time - interval '12 hours'
+  SELECT array_agg(ordered.hour) AS hours, array_agg(ordered.value) AS values, array_agg(ordered.unit) AS units
+  FROM (
+    SELECT floor(extract(epoch FROM readings.time) / 3600)::int8 AS hour, readings.value, readings.unit
+    FROM airquality.readings
+    WHERE newest.averaging_period = 1 AND newest.time > coalesce(newest.reported_time, '-infinity')
+      AND readings.station_id = newest.id AND readings.pollutant = newest.pollutant AND readings.averaging_period = 1
+      AND readings.time <= newest.time
+      AND readings.time >= date_trunc('hour', newest.time, 'UTC') - interval '11 hours'
+    ORDER BY readings.time
+  ) AS ordered
 ) AS hourly ON true
 WHERE newest.place <= 5
 ORDER BY newest.pollutant, newest.place, newest.averaging_period;
