@@ -29,6 +29,7 @@ TAIL_HOURS: Final = 8
 
 _MOST_DAYS_OF_HOURS: Final = 366
 _MOST_DAYS_OF_DAYS: Final = 3660
+_LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)  # leaves room for what is looked at after the end
 
 
 class Granularity(IntEnum):
@@ -90,10 +91,12 @@ def edges_of(start: datetime, end: datetime, granularity: Granularity, time_zone
     """Returns where the intervals from `start` to `end` begin and the last one ends, in microseconds since 1970.
 
     Raises:
-        InvalidInput: The end is not after the start, the time is too long, or the time zone is unknown.
+        InvalidInput: The end is not after the start or too far off, the time is too long, or the time zone is unknown.
     """
     if end <= start:
         raise InvalidInput("end_time", "must be after start_time")
+    if end > _LATEST:
+        raise InvalidInput("end_time", f"must not be later than {_LATEST:%Y-%m-%dT%H:%M:%SZ}")
     most_days = _MOST_DAYS_OF_HOURS if granularity is Granularity.HOURLY else _MOST_DAYS_OF_DAYS
     if end - start > timedelta(days=most_days):
         raise InvalidInput("end_time", f"must be at most {most_days} days after start_time")
@@ -102,10 +105,15 @@ def edges_of(start: datetime, end: datetime, granularity: Granularity, time_zone
         last = -(-microseconds(end) // HOUR_MICROSECONDS)
         return np.arange(first, last + 1) * HOUR_MICROSECONDS
     zone = _zone(time_zone)
-    days = [start.astimezone(zone).date()]
-    while not days[1:] or _midnight(days[-1], zone) < end:
-        days.append(days[-1] + timedelta(days=1))
-    return np.array([microseconds(_midnight(day, zone)) for day in days])
+    day = start.astimezone(zone).date()
+    midnights = [_midnight(day, zone)]
+    while not midnights[1:] or midnights[-1] < end:
+        day += timedelta(days=1)
+        midnight = _midnight(day, zone)
+        # A zone that moved over the date line has skipped a day, which would begin when the next one does.
+        if midnight.astimezone(zone).date() == day:
+            midnights.append(midnight)
+    return np.array([microseconds(each) for each in midnights])
 
 
 def history_of(
