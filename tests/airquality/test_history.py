@@ -1,9 +1,23 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airquality.history import Granularity, edges_of, moment
+from airquality.averages import Basis
+from airquality.history import (
+    Granularity,
+    History,
+    Series,
+    edges_of,
+    history_of,
+    microseconds,
+    moment,
+    versions_at,
+)
+from airquality.standards import standard_of
+from airquality.units import USUAL_UNITS, AveragingPeriod, Pollutant
 from meshkit.errors import InvalidInput
+
+DAY = datetime(2020, 8, 20, tzinfo=UTC)
 
 
 def begins(start: datetime, end: datetime, time_zone: str) -> list[str]:
@@ -41,3 +55,38 @@ def test_refuses_an_end_near_the_end_of_all_years(granularity: Granularity) -> N
     start, end = datetime(9999, 12, 31, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
     with pytest.raises(InvalidInput, match="end_time: must not be later than 9999-01-01T00:00:00Z"):
         edges_of(start, end, granularity, "Pacific/Kiritimati")
+
+
+def day_of(pollutant: Pollutant, hourly: list[float], **reported: float) -> History:
+    """Returns the history of one day from its hourly values, and from others by the name of their period."""
+    standard = standard_of("us_epa")
+    edges = edges_of(DAY, DAY + timedelta(days=1), Granularity.DAILY, "UTC")
+    units = [USUAL_UNITS[pollutant]]
+    begins = [microseconds(DAY + timedelta(hours=hour)) for hour in range(len(hourly))]
+    series = {(pollutant, AveragingPeriod.HOUR): Series(begins, hourly, units * len(hourly))}
+    for period, value in reported.items():
+        series[pollutant, AveragingPeriod[period]] = Series([microseconds(DAY)], [value], units)
+    return history_of(standard, versions_at(standard, edges, ""), edges, series)
+
+
+@pytest.mark.parametrize(
+    ("hourly", "reported", "expected"),
+    [
+        ([400.0] * 24, {}, (400.0, Basis.AVERAGE_COMPUTED, 232)),
+        ([400.0] * 18, {}, (400.0, Basis.AVERAGE_COMPUTED, 232)),
+        ([400.0] * 17, {}, (400.0, Basis.AVERAGE_REPORTED, 200)),
+        ([400.0] * 18 + [0.0] * 6, {}, (400.0, Basis.AVERAGE_REPORTED, 200)),
+        ([400.0] * 3, {"TWENTY_FOUR_HOURS": 605.0}, (605.0, Basis.AVERAGE_REPORTED, 301)),
+        ([30.0] * 24, {}, (30.0, Basis.AVERAGE_REPORTED, 43)),
+    ],
+)
+def test_a_day_of_sulfur_dioxide_above_200_is_indexed_by_its_average(
+    hourly: list[float], reported: dict[str, float], expected: tuple[float, Basis, int]
+) -> None:
+    found = day_of(Pollutant.SO2, hourly, **reported).pollutants[Pollutant.SO2]
+    assert (found.index_concentration[0], found.basis[0], found.sub_index[0]) == expected
+
+
+def test_the_concentration_of_a_day_of_ozone_is_that_of_the_hour_where_the_hour_counts() -> None:
+    found = day_of(Pollutant.O3, [20.0] * 12 + [170.0] + [20.0] * 11).pollutants[Pollutant.O3]
+    assert (found.index_concentration[0], found.basis[0], found.sub_index[0]) == (170.0, Basis.AVERAGE_REPORTED, 157)

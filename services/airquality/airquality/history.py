@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airquality.averages import HOURS, NOWCAST_PRECISION, SUFFICIENT, Basis, mean_of
-from airquality.index import NONE, has_table, sub_indices
+from airquality.index import NONE, sub_indices
 from airquality.nowcast import HOURS as NOWCAST_HOURS
 from airquality.nowcast import particle_nowcast
 from airquality.standards import Standard
@@ -195,29 +195,30 @@ def _pollutant_history(
     # Hours into the grid at which each interval begins; time zones of half hours put a day's begin within an hour.
     bounds = edges // HOUR_MICROSECONDS - first_hour
     statistics = _statistics(hourly, bounds)
+    # The other tables of a pollutant, which count where they give more: an hour of O3, and a day of SO2 above 200.
+    others = [(AveragingPeriod.HOUR, statistics[2], np.full(len(bounds) - 1, Basis.AVERAGE_REPORTED))]
     if np.all(np.diff(edges) == HOUR_MICROSECONDS):
         concentration, basis, period = _hourly_concentrations(standard, pollutant, grids, bounds[:-1])
     else:
         concentration, basis, period = _daily_concentrations(standard, pollutant, grids, bounds)
-    sub_index = np.full(len(bounds) - 1, NONE)
-    known = ~np.isnan(concentration)
-    if known.any() and all(has_table(standard, version, pollutant, period) for version in set(versions.tolist())):
-        number = int(known.sum())
-        sub_index[known] = sub_indices(
-            standard, versions[known], np.full(number, pollutant), np.full(number, period), concentration[known]
-        ).values
-    if period != AveragingPeriod.HOUR:
-        sub_index = np.maximum(sub_index, _of_highest_hour(standard, versions, pollutant, statistics[2]))
+        others.append((AveragingPeriod.TWENTY_FOUR_HOURS, *_day_averages(grids, bounds)))
+    sub_index = _sub_indices(standard, versions, pollutant, period, concentration)
+    for other, values, codes in others:
+        given = _sub_indices(standard, versions, pollutant, other, values)
+        higher = given > sub_index
+        sub_index[higher], concentration[higher], basis[higher] = given[higher], values[higher], codes[higher]
     return PollutantHistory(*statistics, concentration, basis, sub_index)
 
 
-def _of_highest_hour(standard: Standard, versions: Ints, pollutant: Pollutant, maximum: Floats) -> Ints:
-    """Returns the sub-index of the highest hour, which counts where it is higher, as for O3 in the US."""
-    number = len(maximum)
+def _sub_indices(
+    standard: Standard, versions: Ints, pollutant: Pollutant, period: AveragingPeriod, concentration: Floats
+) -> Ints:
+    """Returns the sub-index of each concentration; NONE where it is NaN or the version has no table for the period."""
+    number = len(concentration)
     computed = sub_indices(
-        standard, versions, np.full(number, pollutant), np.full(number, AveragingPeriod.HOUR), np.nan_to_num(maximum)
+        standard, versions, np.full(number, pollutant), np.full(number, period), np.nan_to_num(concentration)
     )
-    return np.where(np.isnan(maximum), NONE, computed.values)
+    return np.where(np.isnan(concentration), NONE, computed.values)
 
 
 def _grid(pollutant: Pollutant, series: Series, first_hour: int, hour_count: int) -> Floats:
@@ -270,15 +271,16 @@ def _daily_concentrations(
 ) -> tuple[Floats, Ints, AveragingPeriod]:
     """Returns for each day the concentration that its index is made from, with its basis and its period."""
     period = standard.daily.get(pollutant, AveragingPeriod.HOUR)
-    best, basis = np.full(len(bounds) - 1, np.nan), np.zeros(len(bounds) - 1, dtype=np.int64)
     hourly = grids.get(AveragingPeriod.HOUR)
+    if period == AveragingPeriod.TWENTY_FOUR_HOURS:
+        best, basis = _day_averages(grids, bounds)
+        if hourly is not None:
+            _fill(best, basis, _statistics(hourly, bounds)[0], Basis.AVERAGE_INCOMPLETE)
+        return best, basis, period
+    best, basis = np.full(len(bounds) - 1, np.nan), np.zeros(len(bounds) - 1, dtype=np.int64)
     if period in grids:
         _fill(best, basis, _highest(grids[period], bounds), _reported(period))
-    if period == AveragingPeriod.TWENTY_FOUR_HOURS and hourly is not None:
-        mean, _, _, _, coverage = _statistics(hourly, bounds)
-        _fill(best, basis, np.where(coverage >= SUFFICIENT, mean, np.nan), Basis.AVERAGE_COMPUTED)
-        _fill(best, basis, mean, Basis.AVERAGE_INCOMPLETE)
-    elif period == AveragingPeriod.EIGHT_HOURS:
+    if period == AveragingPeriod.EIGHT_HOURS:
         mean = np.full(int(bounds[-1]) + 1, np.nan)
         if hourly is not None:
             mean, share = mean_of(_windows(hourly, HOURS[period]))
@@ -287,6 +289,17 @@ def _daily_concentrations(
             _fill(best, basis, _highest(grids[AveragingPeriod.NOWCAST], bounds), Basis.NOWCAST_REPORTED)
         _fill(best, basis, _highest(mean, bounds), Basis.AVERAGE_INCOMPLETE)
     return best, basis, period
+
+
+def _day_averages(grids: Mapping[AveragingPeriod, Floats], bounds: Ints) -> tuple[Floats, Ints]:
+    """Returns for each day its average, the provider's own or that of enough hours, with its basis."""
+    best, basis = np.full(len(bounds) - 1, np.nan), np.zeros(len(bounds) - 1, dtype=np.int64)
+    if AveragingPeriod.TWENTY_FOUR_HOURS in grids:
+        _fill(best, basis, _highest(grids[AveragingPeriod.TWENTY_FOUR_HOURS], bounds), Basis.AVERAGE_REPORTED)
+    if AveragingPeriod.HOUR in grids:
+        mean, _, _, _, coverage = _statistics(grids[AveragingPeriod.HOUR], bounds)
+        _fill(best, basis, np.where(coverage >= SUFFICIENT, mean, np.nan), Basis.AVERAGE_COMPUTED)
+    return best, basis
 
 
 def _reported(period: AveragingPeriod) -> Basis:
