@@ -81,14 +81,16 @@ async def test_a_stream_keeps_the_good_and_counts_the_bad_over_all_chunks(acme: 
         [reading(0), reading(1, -500.0)],
         [reading(2, station_id="nowhere"), reading(3)],
         [reading(4, pollutant=PM25, unit=pb.UNIT_PARTS_PER_BILLION), reading(24 * 365 * 90)],
+        [reading(5, station_id="he\0re")],
     )
-    assert (reply.accepted_count, reply.rejected_count) == (2, 4)
+    assert (reply.accepted_count, reply.rejected_count) == (2, 5)
     found = [(error.index, *told(error.status)) for error in reply.errors]
     assert found == [
         (1, "INVALID_FIELD", ["value"]),
         (2, "STATION_NOT_FOUND", []),
         (4, "UNIT_MISMATCH", ["unit"]),
         (5, "TIME_IN_FUTURE", ["time"]),
+        (6, "INVALID_FIELD", ["station_id"]),
     ]
     assert len((await acme.readings(station_id="here")).readings) == 2
 
@@ -144,6 +146,8 @@ async def test_a_write_needs_a_token_that_allows_it(as_tenant: As, method: str) 
         ({"provider": ""}, "provider"),
         ({"lat": 91.0}, "location.lat"),
         ({"lng": float("nan")}, "location.lng"),
+        ({"name": "a\0b"}, "name"),
+        ({"agency": "a\0b"}, "agency"),
     ],
 )
 async def test_bad_stations_are_told_by_index_and_good_ones_kept(

@@ -70,6 +70,7 @@ class Session:
         """Returns the stations' numbers in the database, UNKNOWN for those that the tenant may not write."""
         numbers = self._lookup(station_ids)
         unknown = {station_ids[place] for place in np.flatnonzero(numbers == UNKNOWN).tolist()}
+        unknown = {each for each in unknown if "\0" not in each}  # which no column could hold
         if unknown and (found := await self._store.find_writable(self._tenant, unknown)):
             self._numbers |= found
             numbers = self._lookup(station_ids)

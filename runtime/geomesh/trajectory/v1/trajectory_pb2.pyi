@@ -236,7 +236,7 @@ class IngestPositionsResponse(_message.Message):
     """Positions that were refused."""
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ItemError]:
-        """Why each refused position was refused, in order of index; of a long stream the first 1,000."""
+        """Why each refused position was refused, in order of index; of more than 1,000 the first 1,000."""
 
     def __init__(
         self,
