@@ -328,6 +328,7 @@ NONSENSE_STATIONS: list[tuple[dict[str, Any], str, str]] = [
     ({"pollutant": 99}, "INVALID_FIELD", "pollutant"),
     ({"bbox": {"south": 5, "west": 1, "north": 1, "east": 2}}, "INVALID_FIELD", "bbox"),
     ({"bbox": {"south": 5, "west": 1, "north": 6}}, "INVALID_FIELD", "bbox.east"),
+    ({"provider": "a\0b"}, "INVALID_FIELD", "provider"),
     ({"page_token": "bm9uc2Vuc2U"}, "INVALID_PAGE_TOKEN", "page_token"),
 ]
 
@@ -335,6 +336,15 @@ NONSENSE_STATIONS: list[tuple[dict[str, Any], str, str]] = [
 async def test_refuses_a_list_of_stations_that_makes_no_sense(anyone: Caller) -> None:
     for fields, reason, field in NONSENSE_STATIONS:
         assert (await refused(anyone.stations(**fields)))[:3] == (INVALID, reason, [field]), fields
+
+
+async def test_refuses_a_station_whose_id_no_station_can_have(anyone: Caller) -> None:
+    for method, request in [
+        ("GetStation", pb.GetStationRequest(station_id="a\0b")),
+        ("ListReadings", pb.ListReadingsRequest(station_id="a\0b")),
+        ("GetHistory", pb.GetHistoryRequest(station_id="a\0b", start_time=stamp(0))),
+    ]:
+        assert (await refused(anyone.call(method, request)))[:3] == (INVALID, "INVALID_FIELD", ["station_id"]), method
 
 
 async def test_refuses_the_page_token_of_another_query(acme: Caller) -> None:
@@ -401,7 +411,7 @@ async def test_refuses_a_list_of_readings_that_makes_no_sense(anyone: Caller) ->
 
 
 async def test_indices_are_computed_in_order_and_errors_stand_in_their_place(anyone: Caller) -> None:
-    hour = pb.AVERAGING_PERIOD_HOUR
+    hour, day = pb.AVERAGING_PERIOD_HOUR, pb.AVERAGING_PERIOD_24_HOURS
     reply = await anyone.call(
         "ComputeIndex",
         pb.ComputeIndexRequest(
@@ -412,6 +422,9 @@ async def test_indices_are_computed_in_order_and_errors_stand_in_their_place(any
                 pb.IndexItem(concentrations=[concentration(PM25, 12.0)]),
                 pb.IndexItem(concentrations=[concentration(O3, 9.0, averaging_period=hour)]),
                 pb.IndexItem(concentrations=[concentration(PM25, 1.0)] * 2),
+                pb.IndexItem(
+                    concentrations=[concentration(PM25, 1.0), concentration(PM25, 99.0, averaging_period=day)]
+                ),
                 pb.IndexItem(concentrations=[concentration(PM25, 1.0, averaging_period=hour)]),
                 pb.IndexItem(concentrations=[concentration(PM25, 1e6)]),
                 pb.IndexItem(concentrations=[concentration(PM25, 1.0)], time=stamp(-24 * 365 * 6)),
@@ -428,6 +441,7 @@ async def test_indices_are_computed_in_order_and_errors_stand_in_their_place(any
         ("INVALID_FIELD", ["concentrations"]),
         ("2024", 56),
         ("INVALID_FIELD", ["concentrations"]),
+        ("INVALID_FIELD", ["concentrations[1]"]),
         ("INVALID_FIELD", ["concentrations[1]"]),
         ("INVALID_FIELD", ["concentrations[0].averaging_period"]),
         ("INVALID_FIELD", ["concentrations[0].value"]),
@@ -540,3 +554,9 @@ async def test_refuses_a_history_that_makes_no_sense(acme: Caller) -> None:
     for fields, code, reason, field in NONSENSE_HISTORIES:
         asked: dict[str, Any] = {"start": 0.0, "end": 1.0, "station_id": "here"} | fields
         assert (await refused(acme.history(**asked)))[:3] == (code, reason, field), fields
+
+
+async def test_names_the_start_of_a_history_that_lies_in_the_future(acme: Caller) -> None:
+    await acme.register(station())
+    request = pb.GetHistoryRequest(station_id="here", start_time=stamp(24 * 365 * 90))
+    assert (await refused(acme.call("GetHistory", request)))[:3] == (INVALID, "INVALID_FIELD", ["start_time"])

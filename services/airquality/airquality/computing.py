@@ -46,9 +46,10 @@ def check_item(standard: Standard, item: Item) -> None:
                 f"{path}.averaging_period",
                 f"{standard.index} has no table for {pollutant.name} over {AveragingPeriod(period).name}",
             )
-        if (pollutant, period) in seen:
+        key = pollutant, period or standard.daily[pollutant]
+        if key in seen:
             raise InvalidInput(path, "repeats the pollutant and averaging period of another one")
-        seen.add((pollutant, period))
+        seen.add(key)
 
 
 def compute(standard: Standard, items: Sequence[Item]) -> list[Assessment | None]:

@@ -166,12 +166,13 @@ class AirQualityServicer(AirQualityServiceServicer):
     async def GetHistory(self, request: pb.GetHistoryRequest, _context: object) -> pb.History:
         """Returns the history of a station or a place."""
         standard = standard_of(request.index)
+        start, end = requests.history_window(request, datetime.now(UTC))
         found, sources = await self._archive.history(
             current().identity.tenant,
             requests.place(request),
             pollutant=request.pollutant or None,
-            start=requests.moment(request.start_time, "start_time"),
-            end=requests.moment(request.end_time, "end_time") if request.HasField("end_time") else datetime.now(UTC),
+            start=start,
+            end=end,
             granularity=requests.granularity(request),
             time_zone=request.time_zone,
             standard=standard,

@@ -159,6 +159,20 @@ def granularity(request: pb.GetHistoryRequest) -> Granularity:
     return Granularity(request.granularity or Granularity.HOURLY)
 
 
+def history_window(request: pb.GetHistoryRequest, now: datetime) -> tuple[datetime, datetime]:
+    """Returns start and end of the time asked about; the end is now where none is given.
+
+    Raises:
+        InvalidInput: One is no time, or the start lies in the future and no end is given.
+    """
+    start = moment(request.start_time, "start_time")
+    if request.HasField("end_time"):
+        return start, moment(request.end_time, "end_time")
+    if start >= now:
+        raise InvalidInput("start_time", "must not be in the future where no end_time is given")
+    return start, now
+
+
 def version(standard: Standard, version_id: str, at: datetime, *, field: str) -> int:
     """Returns the version asked for, or the one in force at a moment that `field` gave."""
     return standard.version_of(version_id) if version_id else standard.version_at(at, field=field)
