@@ -112,6 +112,12 @@ def test_altitudes_are_the_third_coordinate_when_all_are_known() -> None:
     assert to_geojson("a", partly)["geometry"]["coordinates"] == [[1.0, 1.0], [2.0, 2.0]]
 
 
+def test_an_altitude_that_is_missing_before_the_antimeridian_is_missing_beyond_it_too() -> None:
+    line = Track.of([0, 1, 2], [0.0] * 3, [178.0, 179.0, -179.0], [np.nan, 4.5, 12.3])
+    coordinates = to_geojson("a", line)["geometry"]["coordinates"]
+    assert [len(vertex) for part in coordinates for vertex in part] == [2] * 5
+
+
 @given(lng=st.sampled_from([180.0, -180.0]))
 def test_a_line_along_the_antimeridian_crosses_nothing(lng: float) -> None:
     geometry = to_geojson("a", track((0, 0.0, lng), (1, 1.0, lng), (2, 2.0, lng)))["geometry"]

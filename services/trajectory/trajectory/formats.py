@@ -74,20 +74,21 @@ def _format_times(times: np.typing.NDArray[np.int64]) -> list[str]:
 
 
 def _geometry(track: Track) -> tuple[Json, object]:
+    with_altitudes = not np.isnan(track.altitudes).any()
     if len(track) == 1:
         (time,) = to_rfc3339(track)
-        return {"type": "Point", "coordinates": _vertices(track.lngs, track)[0]}, time
+        return {"type": "Point", "coordinates": _vertices(track.lngs, track, with_altitudes=with_altitudes)[0]}, time
     parts = cut_at_antimeridian(track)
-    lines = [_vertices(lngs, part) for lngs, part in parts]
+    lines = [_vertices(lngs, part, with_altitudes=with_altitudes) for lngs, part in parts]
     times = [to_rfc3339(part) for _, part in parts]
     if len(parts) == 1:
         return {"type": "LineString", "coordinates": lines[0]}, times[0]
     return {"type": "MultiLineString", "coordinates": lines}, times
 
 
-def _vertices(lngs: Floats, track: Track) -> list[Vertex]:
+def _vertices(lngs: Floats, track: Track, *, with_altitudes: bool) -> list[Vertex]:
     columns = [lngs, track.lats]
-    if not np.isnan(track.altitudes).any():
+    if with_altitudes:
         # Stored in single precision, whose noise begins below the millimetre.
         columns.append(np.round(track.altitudes, 3))
     vertices: list[Vertex] = np.stack(columns, axis=-1).tolist()
