@@ -91,3 +91,9 @@ async def test_goes_on_where_it_was_interrupted(
 async def test_says_which_file_is_missing(settings: Settings) -> None:
     with pytest.raises(SystemExit, match=loader.FILE):
         await load(settings)
+
+
+async def test_says_that_it_was_not_told_which_database(settings: Settings, tmp_path: Path) -> None:
+    write(tmp_path, [row(0)])
+    with pytest.raises(SystemExit, match="GEOMESH_TRAJECTORY_OWNER_DSN"):
+        await load(settings.model_copy(update={"owner_dsn": Settings.model_fields["owner_dsn"].default}))

@@ -37,6 +37,8 @@ async def load(settings: Settings) -> None:
     path = settings.data_dir / FILE
     if not path.exists():
         sys.exit(f"trajectory.load: {path} is missing; GEOMESH_TRAJECTORY_DATA_DIR says where to look")
+    if not settings.owner_dsn.get_secret_value():
+        sys.exit("trajectory.load: GEOMESH_TRAJECTORY_OWNER_DSN must be set")
     connection = await asyncpg.connect(settings.owner_dsn.get_secret_value(), server_settings={"timezone": "UTC"})
     try:
         await _load(LoadRepository(connection), path)
