@@ -48,12 +48,17 @@ class FieldViolation:
     """One rule that one field breaks.
 
     Attributes:
-        field: The path of the field in the request as the proto names it, e.g. ``location.lat``.
+        field: The path of the field in the request as the proto names it, e.g. ``location.lat``; empty for a rule about
+            several fields.
         description: What is wrong with it, without repeating the field's name.
     """
 
     field: str
     description: str
+
+    def __str__(self) -> str:
+        """Returns it as people read it."""
+        return f"{self.field}: {self.description}" if self.field else self.description
 
 
 class MeshError(Exception):
@@ -85,7 +90,7 @@ class InvalidInput(MeshError):
             more: Further violations of the same request.
         """
         self.violations = (FieldViolation(field, description), *more)
-        super().__init__(reason, "; ".join(f"{each.field}: {each.description}" for each in self.violations))
+        super().__init__(reason, "; ".join(map(str, self.violations)))
 
 
 class NotFound(MeshError):

@@ -148,6 +148,18 @@ async def test_names_every_field_that_breaks_a_rule(start: Start, make_probe: An
     assert all("10" in each.description for each in violations)
 
 
+async def test_a_request_full_of_faults_is_refused_for_them_and_not_for_the_length_of_its_error(
+    start: Start, make_probe: Any, stub: Any, messages: Any
+) -> None:
+    bad = messages.ProbeRequest(number=-1)
+    async with start(make_probe()) as ports:
+        for faults in (60, 1000):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub(ports.grpc).Open(messages.ProbeRequest(nested={f"{key}": bad for key in range(faults)}))
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert details(caught.value, error_details_pb2.BadRequest).field_violations
+
+
 async def test_tells_a_stranger_nothing_about_what_would_be_valid(
     start: Start, make_probe: Any, stub: Any, messages: Any
 ) -> None:
