@@ -62,6 +62,7 @@ def test_refuses_an_entity_that_breaks_a_rule(fields: dict[str, Any], named: str
         {"type": "x" * 64},
         {"bearing": 0.0, "speed": 0.0, "accuracy": 0.0, "altitude": -15000.0},
         {"seconds": 300.0},
+        {"seconds": (datetime(1000, 1, 1, tzinfo=UTC) - START).total_seconds()},
     ],
 )
 def test_takes_an_entity_at_the_limits_of_the_rules(fields: dict[str, Any]) -> None:
@@ -74,6 +75,15 @@ def test_refuses_an_entity_without_a_place_or_time(missing: Any) -> None:
     message.ClearField(missing)
     ((_, blamed),) = refusals(message)
     assert list(blamed) == [missing]
+
+
+# Postgres would store the first moment of the year 1 as minus infinity, which no clock can show.
+@pytest.mark.parametrize("time", [datetime(1, 1, 1, tzinfo=UTC), datetime(999, 12, 31, 23, 59, 59, tzinfo=UTC)])
+def test_refuses_a_time_before_the_year_1000(time: datetime) -> None:
+    message = entity()
+    message.time.FromDatetime(time)
+    ((reason, blamed),) = refusals(message)
+    assert (reason, list(blamed)) == ("INVALID_FIELD", ["time"])
 
 
 @pytest.mark.parametrize("seconds", [300.000001, 86_400.0])

@@ -551,7 +551,9 @@ class Entity(_message.Message):
 
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """When it was there, kept to the microsecond. A time beyond the clock skew that is allowed is TIME_IN_FUTURE."""
+        """When it was there, from the year 1000 on, kept to the microsecond. A time beyond the clock skew that is allowed is
+        TIME_IN_FUTURE.
+        """
 
     @_builtins.property
     def attributes(self) -> _struct_pb2.Struct:
@@ -665,7 +667,7 @@ class UpsertEntitiesResponse(_message.Message):
     """Items that were refused."""
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ItemError]:
-        """Why each refused item was refused, in order of index; of a long stream the first 1,000."""
+        """Why each refused item was refused, in order of index: the first 1,000 of a call."""
 
     def __init__(
         self,
