@@ -106,6 +106,11 @@ def test_a_street_and_an_unknown_state_lower_the_coverage() -> None:
     assert reading.coverage < 0.5
 
 
+def test_of_two_parts_that_are_the_same_one_is_the_name() -> None:
+    (reading,) = read_parts(AddressParts(street="Y", city="Y"), WORLD)
+    assert [each.type for each in reading.components] == [ComponentType.UNMATCHED, ComponentType.NAME]
+
+
 def test_the_smallest_part_that_is_given_is_looked_up() -> None:
     assert read_parts(AddressParts(state="Oregon", country="USA"), WORLD)[0].keys == ("oregon",)
     assert read_parts(AddressParts(country="USA"), WORLD)[0].keys == ("usa",)

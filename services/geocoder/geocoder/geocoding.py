@@ -171,7 +171,7 @@ class Geocoder:
 def _readings(query: Query, directory: Directory) -> list[Reading]:
     readings = read_text(query.text, directory) if query.parts is None else read_parts(query.parts, directory)
     if not readings:
-        raise InvalidInput("q" if query.parts is None else "city", "must hold a letter or a digit")
+        raise InvalidInput("q" if query.parts is None else query.parts.first_given(), "must hold a letter or a digit")
     return readings
 
 

@@ -7,7 +7,7 @@ at once, and what the gazetteer knows decides.
 # ruff: noqa: RUF001 -- people type these commas
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 from geocoder.directory import Area, Directory
@@ -25,6 +25,18 @@ _SEPARATORS: Final = str.maketrans({"，": ",", "、": ",", "،": ",", ";": ",",
 # Words before a name that are as often written short.
 _SAINTS: Final = {"st": ("saint", "sankt"), "saint": ("st",), "sankt": ("st",), "ste": ("sainte",), "sainte": ("ste",)}
 _ABBREVIATIONS: Final = {**_SAINTS, "mt": ("mount",), "mount": ("mt",), "ft": ("fort",), "fort": ("ft",)}
+
+# The parts that may name the place looked for, the one that does when it is given first.
+_PREFERRED_PARTS: Final = ("city", "postal_code", "county", "state", "country", "street")
+# What the parts of an address are when they do not name it, in the order in which they are written.
+_KIND_OF_PART: Final = {
+    "street": ComponentType.UNMATCHED,
+    "city": ComponentType.UNMATCHED,
+    "county": ComponentType.UNMATCHED,
+    "state": ComponentType.REGION,
+    "postal_code": ComponentType.POSTAL_CODE,
+    "country": ComponentType.COUNTRY,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +58,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class AddressParts:
-    """The parts of an address; empty where not given."""
+    """The parts of an address; empty where not given. They are named as in a request."""
 
     street: str = ""
     city: str = ""
@@ -54,6 +66,10 @@ class AddressParts:
     state: str = ""
     postal_code: str = ""
     country: str = ""
+
+    def first_given(self) -> str:
+        """Returns the name of the first part that is not empty, of which there is at least one."""
+        return next(each.name for each in fields(self) if getattr(self, each.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +99,14 @@ def read_parts(parts: AddressParts, directory: Directory) -> list[Reading]:
 
     What the gazetteer does not hold, such as the street, is reported and lowers the coverage.
     """
-    by_preference = (parts.city, parts.postal_code, parts.county, parts.state, parts.country, parts.street)
-    named = next((part for part in by_preference if name_key(part)), "")
-    if not named:
+    named = next((name for name in _PREFERRED_PARTS if name_key(getattr(parts, name))), None)
+    if named is None:
         return []
     areas: tuple[Area, ...] | None = None
     components = []
-    for kind, part in (
-        (ComponentType.UNMATCHED, parts.street),
-        (ComponentType.UNMATCHED, parts.city),
-        (ComponentType.UNMATCHED, parts.county),
-        (ComponentType.REGION, parts.state),
-        (ComponentType.POSTAL_CODE, parts.postal_code),
-        (ComponentType.COUNTRY, parts.country),
-    ):
-        key = name_key(part)
-        if part is named:
+    for name, kind in _KIND_OF_PART.items():
+        key = name_key(getattr(parts, name))
+        if name == named:
             components.append(Component(ComponentType.NAME, key))
         elif kind in (ComponentType.REGION, ComponentType.COUNTRY) and key:
             narrowed = _narrow(areas, _areas_of(key, kind, directory))
@@ -108,7 +116,7 @@ def read_parts(parts: AddressParts, directory: Directory) -> list[Reading]:
             components.append(Component(kind, key))
     understood = sum(len(each.text) for each in components if each.type is not ComponentType.UNMATCHED)
     coverage = understood / sum(len(each.text) for each in components)
-    return [Reading(_spellings(name_keys(named)), areas or (), tuple(components), coverage)]
+    return [Reading(_spellings(name_keys(getattr(parts, named))), areas or (), tuple(components), coverage)]
 
 
 class _Reader:
