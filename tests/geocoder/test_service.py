@@ -1,16 +1,23 @@
 """What users were promised, asked of the real service with the whole gazetteer."""
 
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import grpc
 import h3  # type: ignore[import-untyped]  # ships no types
 import pytest
+from pydantic import SecretStr
 
+from geocoder.repository import GazetteerRepository
+from geocoder.servicer import GeocoderServicer
+from geocoder.settings import Settings
 from geomesh.geocoder.v1 import geocoder_pb2 as pb
 from geomesh.geocoder.v1 import geocoder_pb2_grpc
 from geomesh.types.v1.types_pb2 import BoundingBox
+from meshkit.cache import Cache
+from meshkit.errors import Unavailable
+from meshkit.postgres import Postgres
 from tests.geocoder.conftest import names
 from tests.refusals import refused, told
 
@@ -237,6 +244,40 @@ async def test_reverse_gives_each_layer_that_is_asked_for(geocoder: Stub) -> Non
     ]  # fmt: skip
 
 
+async def test_the_radius_does_not_decide_whose_the_water_is(geocoder: Stub) -> None:
+    for radius_meters in (10.0, 1_000.0, 20_000.0):
+        request = pb.ReverseGeocodeRequest(lat=43.67, lng=7.30, radius_meters=radius_meters)
+        reply = await geocoder.ReverseGeocode(request)
+        assert (reply.country_code, reply.at_sea) == ("FR", False)
+        assert all(result.distance_meters <= radius_meters for result in reply.results)
+
+
+@pytest.mark.parametrize(("lat", "lng"), [(-21.07, -130.1), (-25.07, -126.1)], ids=["from the north", "from the east"])
+async def test_the_radius_is_geodesic_and_not_that_of_a_sphere(geocoder: Stub, lat: float, lng: float) -> None:
+    async def found(radius_meters: float) -> list[float]:
+        request = pb.ReverseGeocodeRequest(lat=lat, lng=lng, radius_meters=radius_meters, layers=[pb.LAYER_LOCALITY])
+        return [result.distance_meters for result in (await geocoder.ReverseGeocode(request)).results]
+
+    (distance,) = await found(500_000)  # Adamstown, with nothing but water around
+    assert await found(distance + 1) == [distance]
+    assert await found(distance - 1) == []
+
+
+async def test_reverse_gives_names_in_the_language_asked_for(geocoder: Stub) -> None:
+    layers = [pb.LAYER_REGION, pb.LAYER_COUNTRY]
+    reply = await geocoder.ReverseGeocode(pb.ReverseGeocodeRequest(lat=48.14, lng=11.57, layers=layers, language="fr"))
+    assert [result.place.name for result in reply.results] == ["Bavière", "Allemagne"]
+    assert [result.place.display_name for result in reply.results] == ["Bavière, Allemagne", "Allemagne"]
+    assert reply.country == "Allemagne"
+
+
+async def test_reverse_gives_the_county_of_the_nearest_town(geocoder: Stub) -> None:
+    request = pb.ReverseGeocodeRequest(lat=45.52, lng=-122.68, layers=[pb.LAYER_COUNTY])
+    (result,) = (await geocoder.ReverseGeocode(request)).results
+    assert (result.place.place_id, result.place.name) == ("admin2.US.OR.051", "Multnomah County")
+    assert result.match_type == pb.MATCH_TYPE_NEAREST
+
+
 async def test_land_without_towns_is_named_by_its_country(geocoder: Stub) -> None:
     reply = await geocoder.ReverseGeocode(pb.ReverseGeocodeRequest(lat=23.5, lng=9.0, radius_meters=10_000))
     (result,) = reply.results
@@ -373,6 +414,17 @@ async def test_an_unknown_id_is_not_found(geocoder: Stub, place_id: str) -> None
     assert (code, reason) == (grpc.StatusCode.NOT_FOUND, "PLACE_NOT_FOUND")
 
 
+async def test_says_that_no_gazetteer_is_loaded(database_url: Callable[[str], str]) -> None:
+    empty = Postgres(Settings(postgres_dsn=SecretStr(database_url("geocoder"))))
+    await empty.start()
+    servicer = GeocoderServicer(Settings(), GazetteerRepository(empty), Cache(Settings()))
+    with pytest.raises(Unavailable, match="the gazetteer is not loaded"):
+        await servicer.GetPlace(pb.GetPlaceRequest(place_id=MUNICH), None)
+    with pytest.raises(Unavailable, match="the gazetteer is not loaded"):
+        await servicer.ReverseGeocode(pb.ReverseGeocodeRequest(lat=1, lng=2), None)
+    await empty.close()
+
+
 async def test_a_batch_answers_each_in_its_order(geocoder: Stub) -> None:
     requests = [
         pb.GeocodeRequest(q="Paris"),
@@ -412,6 +464,8 @@ async def test_a_batch_takes_a_thousand_and_no_more(geocoder: Stub) -> None:
         ("Geocode", pb.GeocodeRequest(q="a\nb"), "q"),
         ("Geocode", pb.GeocodeRequest(q="%_\\"), "q"),
         ("Geocode", pb.GeocodeRequest(city="--"), "city"),
+        ("Geocode", pb.GeocodeRequest(state="--"), "state"),
+        ("Geocode", pb.GeocodeRequest(street="?", country="!"), "street"),
         ("Geocode", pb.GeocodeRequest(q="a", limit=-1), "limit"),
         ("Geocode", pb.GeocodeRequest(q="a", country_codes=["XXX"]), "country_codes[0]"),
         ("Geocode", pb.GeocodeRequest(q="a", language="'; --"), "language"),

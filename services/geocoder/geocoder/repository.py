@@ -10,7 +10,7 @@ import asyncpg
 from geocoder.directory import Area, Directory, DirectoryEntry, Translations
 from geocoder.parsing import Reading
 from geocoder.places import Found, Layer, NamedPlace, NameKind, Place, PlaceFilter
-from geocoder.reversing import Near, Surroundings
+from geocoder.reversing import TERRITORIAL_WATERS_METERS, Near, Surroundings
 from meshkit.errors import MeshError, NotFound, Reason, Unavailable
 from meshkit.health import State
 from meshkit.postgres import Postgres, load_queries
@@ -130,9 +130,16 @@ class GazetteerRepository:
     async def find_around(
         self, lat: float, lng: float, radius_meters: float, limit: int, *, postcodes: bool, language: str
     ) -> Surroundings:
-        """Returns the country of a point in degrees and the places within `radius_meters`."""
+        """Returns the country of a point in degrees and the places within `radius_meters`, and some beyond."""
         inside, *near = await self._database.fetch(
-            QUERIES["find_around"], lat, lng, radius_meters, limit, postcodes, _known_as(language) or None
+            QUERIES["find_around"],
+            lat,
+            lng,
+            radius_meters,
+            limit,
+            postcodes,
+            _known_as(language) or None,
+            TERRITORIAL_WATERS_METERS,
         )
         return Surroundings(
             inside["inside"] or "", inside["is_land"], [Near(_place(row), row["distance_meters"]) for row in near]

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from geocoder.directory import Area, Directory, Translations
-from geocoder.places import Division, Layer, Match, MatchType, Place
+from geocoder.places import Division, Layer, Match, MatchType, NamedPlace, Place
+from meshkit.errors import NotFound
 
 DEFAULT_RADIUS_METERS: Final = 50_000.0
 TERRITORIAL_WATERS_METERS: Final = 22_224.0
@@ -34,7 +35,8 @@ class Surroundings:
     Attributes:
         country_code: Of the country whose land or coastal waters the point lies in; empty on the high seas.
         is_land: Whether it is land.
-        near: Places around, on land only those of the country, in no order.
+        near: Places around, on land only those of the country, in no order. Some may lie beyond the radius: a little, or
+            those of the country that make the water its own.
     """
 
     country_code: str
@@ -55,6 +57,9 @@ class Places(Protocol):
         self, lat: float, lng: float, radius_meters: float, limit: int, *, postcodes: bool, language: str
     ) -> Surroundings:
         """Returns the country of a point and the places around it."""
+
+    async def find_place(self, place_id: str, language: str) -> NamedPlace:
+        """Returns a place, or raises NotFound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +109,32 @@ class ReverseGeocoder:
         directory = await self._places.directory()
         translations = await self._places.translations(point.language)
         country_code = _country_of(around)
-        near = [each for each in around.near if not country_code or each.place.country_code == country_code]
+        near = [
+            each
+            for each in around.near
+            if each.distance_meters <= point.radius_meters and country_code in ("", each.place.country_code)
+        ]
         localities = sorted((each for each in near if each.place.layer is Layer.LOCALITY), key=_beyond_extent)
         country = directory.division(Area(country_code))
+        county = (
+            await self._county_of(localities[0].place, point.language)
+            if localities and Layer.COUNTY in point.layers
+            else None
+        )
         names = _Names(directory, translations, point)
-        matches = names.of_layers(localities, near, country, is_land=around.is_land)
+        matches = names.of_layers(localities, near, county, country, is_land=around.is_land)
         division = None if country is None else Division(country.place_id, names.of(country), Layer.COUNTRY)
         return Naming(matches, division, country_code)
+
+    async def _county_of(self, locality: Place, language: str) -> Place | None:
+        """Returns the county that a locality lies in; counties are too many to be in the directory."""
+        if not locality.admin2_code:
+            return None
+        code = f"{locality.country_code}.{locality.admin1_code}.{locality.admin2_code}"
+        try:
+            return (await self._places.find_place(f"admin2.{code}", language)).place
+        except NotFound:  # another gazetteer was loaded this moment
+            return None
 
 
 class _Names:
@@ -125,7 +149,13 @@ class _Names:
         return self._translations.get(place.place_id, place.name)
 
     def of_layers(
-        self, localities: Sequence[Near], near: Sequence[Near], country: Place | None, *, is_land: bool
+        self,
+        localities: Sequence[Near],
+        near: Sequence[Near],
+        county: Place | None,
+        country: Place | None,
+        *,
+        is_land: bool,
     ) -> list[Match]:
         wanted = self._point.layers or ((Layer.LOCALITY,) if localities else (Layer.COUNTRY,))
         matches = []
@@ -134,6 +164,10 @@ class _Names:
             matches += [self._nearest(each) for each in codes[: self._point.limit]]
         if Layer.LOCALITY in wanted:
             matches += [self._nearest(each) for each in localities[: self._point.limit]]
+        if county is not None:
+            matches.append(
+                self._match(county, MatchType.NEAREST, _sureness(localities[0]), localities[0].distance_meters)
+            )
         if Layer.REGION in wanted and localities:
             best = localities[0]
             region = self._directory.division(Area(best.place.country_code, best.place.admin1_code))
@@ -150,7 +184,7 @@ class _Names:
 
     def _match(self, place: Place, match_type: MatchType, confidence: float, distance_meters: float) -> Match:
         return Match(
-            place=place,
+            place=replace(place, name=self.of(place)),
             match_type=match_type,
             confidence=confidence,
             distance_meters=distance_meters,

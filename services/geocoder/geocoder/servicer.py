@@ -54,8 +54,9 @@ class GeocoderServicer(GeocoderServiceServicer):
 
     async def GetPlace(self, request: pb.GetPlaceRequest, _context: object) -> pb.Place:
         """Returns one place with all its names."""
-        found = await self._gazetteer.find_place(request.place_id, request.language)
+        # First of all: without a gazetteer it is not known whether there is such a place.
         directory = await self._gazetteer.directory()
+        found = await self._gazetteer.find_place(request.place_id, request.language)
         translations = await self._gazetteer.translations(request.language)
         return convert.place_in_full(found, directory.hierarchy(found.place, translations))
 

@@ -223,9 +223,11 @@ LEFT JOIN geocoder.localized_names AS l ON l.place = p.id AND l.language = $2::t
 WHERE p.place_id = $1::text;
 
 -- name: find_around
--- The country of a point ($1 degrees north, $2 degrees east) and what lies within $3 metres of it: the $4 nearest
--- localities, the nearest cities and large cities, which reach further than their neighbours, and, when $5, the $4
--- nearest postcodes; on land only those of that country. $6 is the language. The first row is no place: the country.
+-- The country of a point ($1 degrees north, $2 degrees east) and what lies within $3 metres of it, and a little beyond,
+-- because the sphere that is searched on is up to 0.6 % off: the $4 nearest localities, the nearest cities and large
+-- cities, which reach further than their neighbours, and, when $5, the $4 nearest postcodes; on land only those of that
+-- country. On water also the $4 nearest localities of the country within $7 metres, if that is further: they tell whether
+-- the water is its own. $6 is the language. The first row is no place: the country.
 WITH inside AS MATERIALIZED (
   SELECT b.country_code, b.is_land
   FROM geocoder.borders AS b
@@ -247,11 +249,25 @@ near AS (
       WHERE
         p.layer = 4
         AND public.ST_DWithin(
-          p.location, public.ST_SetSRID(public.ST_MakePoint($2::double precision, $1::double precision), 4326)::public.geography, $3::double precision, FALSE
+          p.location, public.ST_SetSRID(public.ST_MakePoint($2::double precision, $1::double precision), 4326)::public.geography, $3::double precision * 1.006, FALSE
         )
         AND (NOT c.is_land OR p.country_code = c.country_code)
       ORDER BY p.location OPERATOR(public.<->) public.ST_SetSRID(public.ST_MakePoint($2::double precision, $1::double precision), 4326)::public.geography
       LIMIT $4::integer
+    )
+    UNION
+    (
+      SELECT p.id
+      FROM geocoder.places AS p
+      WHERE
+        p.layer = 4 AND NOT c.is_land AND p.country_code = c.country_code
+        AND public.ST_DWithin(
+          p.location,
+          public.ST_SetSRID(public.ST_MakePoint($2, $1), 4326)::public.geography,
+          greatest($3, $7::double precision) * 1.006, FALSE
+        )
+      ORDER BY p.location OPERATOR(public.<->) public.ST_SetSRID(public.ST_MakePoint($2, $1), 4326)::public.geography
+      LIMIT $4
     )
     UNION
     (
@@ -290,7 +306,7 @@ near AS (
       WHERE
         $5::boolean AND p.layer = 8
         AND public.ST_DWithin(
-          p.location, public.ST_SetSRID(public.ST_MakePoint($2::double precision, $1::double precision), 4326)::public.geography, $3, FALSE
+          p.location, public.ST_SetSRID(public.ST_MakePoint($2::double precision, $1::double precision), 4326)::public.geography, $3 * 1.006, FALSE
         )
         AND (NOT c.is_land OR p.country_code = c.country_code)
       ORDER BY p.location OPERATOR(public.<->) public.ST_SetSRID(public.ST_MakePoint($2::double precision, $1::double precision), 4326)::public.geography
