@@ -21,6 +21,8 @@ from meshkit.errors import DeadlineExceeded, Unavailable
 from meshkit.health import State
 from meshkit.policy import method_of
 from meshkit.status import from_rpc_error
+from meshkit.tls import Certificates
+from meshkit.tls import channel as connect
 
 HOP_SECONDS: Final = 0.02
 """What a callee gets less than its caller has, so that it can report its own timeout before the caller gives up."""
@@ -49,7 +51,15 @@ class Upstream:
         channel: What a generated stub is made with; it connects when it is first used.
     """
 
-    def __init__(self, address: str, service: str, *, required: bool = False, forward_identity: bool = True) -> None:
+    def __init__(
+        self,
+        address: str,
+        service: str,
+        *,
+        required: bool = False,
+        forward_identity: bool = True,
+        certificates: Certificates | None = None,
+    ) -> None:
         """Prepares without connecting.
 
         Args:
@@ -57,6 +67,7 @@ class Upstream:
             service: The service's name, e.g. ``spatial-index``; its protos tell which calls may be repeated.
             required: Whether the caller is down without it.
             forward_identity: Whether the token of the call in work goes along.
+            certificates: What the caller proves itself with, and the callee is believed by; None for plaintext.
         """
         self._service = service
         self._required = required
@@ -73,7 +84,7 @@ class Upstream:
         ]
         spans = aio_client_interceptors(filter_=_in_sampled_trace)  # type: ignore[no-untyped-call]  # it carries no types
         hop = _Hop(service, self._breaker, forward_identity=forward_identity)
-        self.channel = grpc.aio.insecure_channel(address, options=options, interceptors=[hop, *spans])
+        self.channel = connect(address, service, certificates, options=options, interceptors=[hop, *spans])
 
     @property
     def name(self) -> str:

@@ -5,8 +5,9 @@
 3. errors: around all the rest, so that whatever is raised reaches the caller as a status of ours.
 4. tracing: after counting, so that a span is never the only witness of a call.
 5. time limit: before the first step that may wait, for keys, a dependency or the handler.
-6. the gates, in the order and for the reasons of `meshkit.gates`: load, authentication, authorization, validation.
-7. the handler.
+6. with mutual TLS, which process calls: before the gates, because who may not call may not make work either.
+7. the gates, in the order and for the reasons of `meshkit.gates`: load, authentication, authorization, validation.
+8. the handler.
 
 All of it is put around a handler when that is registered and runs in one coroutine, but for what few calls need. gRPC's
 own interceptors look up and wrap again at every call, which cost half of the throughput where it was measured; a
@@ -29,9 +30,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from meshkit import gates, status, telemetry
 from meshkit.context import CURRENT, TRACEPARENT, RequestContext, current
-from meshkit.errors import DeadlineExceeded, MeshError, Reason, Unavailable
+from meshkit.errors import DeadlineExceeded, MeshError, PermissionDenied, Reason, Unavailable
 from meshkit.policy import Method
 from meshkit.settings import ServiceSettings
+from meshkit.tls import peer_check
 from meshkit.tokens import TokenVerifier
 
 Call = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Any]]
@@ -176,12 +178,15 @@ def _limited(method: Method, server: Server, work: Call) -> Call:
 
 def _gated(method: Method, server: Server, handler: Callable[..., Any]) -> Call:
     """Lets a call pass all gates before `handler`."""
+    refused_peer = peer_check(server.settings)
     made = [make(method, server) for make, _reason in gates.GATES]
     passed = tuple(gate for gate in made if gate is not None)
     handle = _writing(server, handler) if method.response_streaming else handler
 
     async def work(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         call = current()
+        if refused_peer is not None and (name := refused_peer(context)) is not None:
+            raise PermissionDenied(Reason.PERMISSION_MISSING, f"{server.settings.service} is not called by {name}")
         for gate in passed:
             waiting = gate(call, request)
             if waiting is not None:

@@ -31,6 +31,7 @@ from meshkit.health import Dependency, HealthServicer, State, overall
 from meshkit.jwks import FetchJwks
 from meshkit.policy import method_of, service_of
 from meshkit.settings import ServiceSettings
+from meshkit.tls import Certificates, server_credentials
 from meshkit.tokens import TokenVerifier
 
 ListenerT = TypeVar("ListenerT")
@@ -100,7 +101,8 @@ async def running(
 ) -> AsyncIterator[Ports]:
     """Serves while the context is open and drains when it closes; see `serve`, which is this and a signal."""
     async with AsyncExitStack() as stack:
-        auth = Upstream(settings.auth_address, "auth", forward_identity=False)
+        certificates = Certificates.of(settings)
+        auth = Upstream(settings.auth_address, "auth", forward_identity=False, certificates=certificates)
         stack.push_async_callback(auth.close)
         tokens = TokenVerifier(settings, _fetch_jwks(auth.channel))
         dependencies = (tokens.keys, *dependencies)
@@ -118,10 +120,10 @@ async def running(
             await dependency.start()
             stack.push_async_callback(dependency.close)
         await _until_connected(dependencies)
-        metrics, _thread = _listen(settings.metrics_port, partial(start_http_server, addr=settings.host))
+        metrics, _thread = _listen(settings.metrics_port, partial(start_http_server, addr=settings.metrics_host))
         stack.callback(metrics.server_close)
         stack.push_async_callback(asyncio.to_thread, metrics.shutdown)
-        port = _listen(settings.port, lambda number: server.add_insecure_port(f"{settings.host}:{number}"))
+        port = _listen(settings.port, lambda number: _open_port(server, f"{settings.host}:{number}", certificates))
         await server.start()
         states: dict[tuple[str, ...], Callable[[], State]] = {("", *names): lambda: overall(dependencies)}
         states |= {(name,): partial(getattr, each, "state") for name, each in stands_for.items()}
@@ -149,6 +151,12 @@ def _listen(port: int, listen: Callable[[int], ListenerT]) -> ListenerT:
         return listen(port)
     except (OSError, RuntimeError) as error:
         raise SystemExit(f"cannot listen on port {port}: {error}") from None
+
+
+def _open_port(server: grpc.aio.Server, address: str, certificates: Certificates | None) -> int:
+    if certificates is None:
+        return server.add_insecure_port(address)
+    return server.add_secure_port(address, server_credentials(certificates))
 
 
 def _fetch_jwks(channel: grpc.aio.Channel) -> FetchJwks:

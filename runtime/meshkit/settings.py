@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -36,9 +36,26 @@ class ServiceSettings(BaseSettings):
     service: ClassVar[str]
     """The service's name as people write it, e.g. ``spatial-index``."""
 
-    host: str = Field("127.0.0.1", description="Address that the gRPC and metrics ports listen on.")
+    host: str = Field("127.0.0.1", description="Address that the gRPC port listens on.")
     port: int = Field(50051, ge=0, le=65535, description="gRPC port; 0 takes any free one.")
     metrics_port: int = Field(9464, ge=0, le=65535, description="Prometheus port; 0 takes any free one.")
+    metrics_host: str = Field(
+        "127.0.0.1", description="Address that the Prometheus port listens on; what it says is for operators alone."
+    )
+    tls_certificate_path: Path | None = Field(
+        None,
+        description="File with this process's certificate (PEM, chain included), as server and as client; together"
+        " with the next two it turns mutual TLS on. Read again when it changes.",
+    )
+    tls_key_path: Path | None = Field(None, description="File with the key of that certificate (PEM).")
+    tls_ca_path: Path | None = Field(
+        None, description="File with the authorities (PEM) that must have signed the certificate of every peer."
+    )
+    tls_peers: list[str] = Field(
+        [],
+        description='Names of those who may call, as JSON, e.g. `["edge", "gateway"]`; empty lets every peer that an'
+        " authority signed. Only with TLS.",
+    )
     postgres_dsn: SecretStr = Field(
         SecretStr(""), description="Address of the primary Postgres as this service's role."
     )
@@ -87,6 +104,15 @@ class ServiceSettings(BaseSettings):
         0.01, ge=0, le=1, description="Share of calls traced among those that come without a trace of their own."
     )
     data_dir: Path = Field(CHECKOUT / "data", description="Folder of the data that loaders read.")
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        paths = (self.tls_certificate_path, self.tls_key_path, self.tls_ca_path)
+        if any(paths) and not all(paths):
+            raise ValueError("tls_certificate_path, tls_key_path and tls_ca_path are set together or not at all")
+        if self.tls_peers and not all(paths):
+            raise ValueError("tls_peers needs tls_certificate_path, tls_key_path and tls_ca_path")
+        return self
 
     def __init_subclass__(cls, *, service: str = "", **kwargs: Any) -> None:
         """Derives the prefix of the variables from the service's name."""

@@ -12,6 +12,7 @@ from meshkit.cache import Cache
 from meshkit.channels import Upstream
 from meshkit.postgres import Postgres
 from meshkit.serve import run, serve
+from meshkit.tls import Certificates
 
 
 async def main() -> None:
@@ -19,7 +20,7 @@ async def main() -> None:
     settings = Settings.load()
     # Conditions at a point cost about as much as asking Redis for them, and most points are asked for once.
     database, cache = Postgres(settings), Cache(settings, share_once_asked=False)
-    geocoder = Upstream(settings.geocoder_address, "geocoder")
+    geocoder = Upstream(settings.geocoder_address, "geocoder", certificates=Certificates.of(settings))
     repository = AirQualityRepository(database)
     stations = Stations(repository)
     servicer = AirQualityServicer(
