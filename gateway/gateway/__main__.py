@@ -5,6 +5,7 @@ from gateway.servicer import GatewayServicer
 from gateway.settings import Settings, addresses
 from gateway.watch import ServiceWatch
 from meshkit.serve import run, serve
+from meshkit.tls import Certificates
 
 
 async def main() -> None:
@@ -12,8 +13,9 @@ async def main() -> None:
     settings = Settings.load()
     api = load()
     others = [owner for owner in api.owners if owner != settings.service]
+    certificates, patience = Certificates.of(settings), settings.status_timeout_seconds
     watches = {
-        owner: ServiceWatch(owner, replicas, timeout_seconds=settings.status_timeout_seconds)
+        owner: ServiceWatch(owner, replicas, timeout_seconds=patience, certificates=certificates)
         for owner, replicas in addresses(others).items()
     }
     await serve(

@@ -1,6 +1,7 @@
 """Fills in envoy.yaml from the protos and the environment: ``python -m gateway.render --out FILE``.
 
-The descriptor set that Envoy transcodes by is written beside it, as ``FILE`` with the suffix ``.binpb``.
+The descriptor set that Envoy transcodes by is written beside it, as ``FILE`` with the suffix ``.binpb``, and with TLS
+``tls-….yaml``, which name the files of certificates.
 """
 
 import argparse
@@ -13,9 +14,11 @@ from pathlib import Path
 import jinja2
 from pydantic import ValidationError
 
+from gateway import tls_files
 from gateway.contract import Contract, load
 from gateway.local_replies import local_replies
 from gateway.settings import EdgeSettings, addresses
+from meshkit.tls import mesh_name
 
 Replicas = Mapping[str, Sequence[tuple[str, int]]]
 
@@ -30,9 +33,13 @@ def main() -> None:
     options = parser.parse_args()
     contract = load()
     try:
-        write(options.out, contract, EdgeSettings(), addresses(contract.owners))
+        edge = EdgeSettings()
+        write(options.out, contract, edge, addresses(contract.owners))
     except (ValidationError, ValueError) as error:
         sys.exit(f"the edge cannot be configured: {_one_line(error)}")
+    # No error: an image is made before it is given its certificates.
+    for name, path in tls_files.missing(edge):
+        sys.stderr.write(f"GEOMESH_EDGE_{name.upper()}: {path} is not there, and Envoy cannot serve without it\n")
 
 
 def write(out: Path, contract: Contract, edge: EdgeSettings, clusters: Replicas) -> None:
@@ -46,6 +53,7 @@ def write(out: Path, contract: Contract, edge: EdgeSettings, clusters: Replicas)
     """
     descriptors = out.resolve().with_suffix(".binpb")
     descriptors.write_bytes(contract.descriptor_set())
+    tls_files.write(out, edge)
     out.write_text(render(contract, edge, clusters, descriptors))
 
 
@@ -56,7 +64,7 @@ def render(contract: Contract, edge: EdgeSettings, clusters: Replicas, descripto
         contract: The API.
         edge: The limits and ports of the edge.
         clusters: The replicas, host and port, of every service.
-        descriptors: Where Envoy finds the descriptor set.
+        descriptors: Where Envoy finds the descriptor set; the files of certificates are beside it.
     """
     environment = jinja2.Environment(
         line_statement_prefix="#%",
@@ -72,6 +80,8 @@ def render(contract: Contract, edge: EdgeSettings, clusters: Replicas, descripto
         clusters=clusters,
         replies=local_replies(contract),
         descriptors=str(descriptors),
+        secrets=tls_files.paths(descriptors),
+        mesh_name=mesh_name,
         grpc_timeout=f"{round((edge.request_timeout_seconds + _LATE_SECONDS) * 1000)}m",
         otlp=(host, port),
         status_filter=_status_filter,
@@ -97,7 +107,9 @@ def _path_filter(patterns: Sequence[str]) -> str:
 def _one_line(error: ValueError) -> str:
     if isinstance(error, ValidationError):
         return "; ".join(
-            f"GEOMESH_EDGE_{'_'.join(map(str, e['loc']))}".upper() + f": {e['msg']}" for e in error.errors()
+            # A rule about several settings has no place of its own, and names them.
+            (f"GEOMESH_EDGE_{'_'.join(map(str, e['loc']))}".upper() if e["loc"] else "GEOMESH_EDGE") + f": {e['msg']}"
+            for e in error.errors()
         )
     return str(error)
 

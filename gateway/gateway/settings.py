@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from meshkit.settings import ServiceSettings
@@ -52,6 +54,21 @@ class EdgeSettings(BaseSettings):
     max_heap_bytes: int = Field(
         1024**3, ge=64 * 1024**2, description="Memory in bytes near which Envoy refuses new requests."
     )
+    tls_certificate_path: Path | None = Field(
+        None,
+        description="File with the certificate (PEM, chain included) of the public listener; together with the next it"
+        " turns TLS on there. Read again when it is replaced by another that is moved to its place.",
+    )
+    tls_key_path: Path | None = Field(None, description="File with the key of that certificate (PEM).")
+    mesh_tls_certificate_path: Path | None = Field(
+        None,
+        description="File with the certificate (PEM) that Envoy shows to the services; together with the next two it"
+        " turns mutual TLS on towards them. Read again as above.",
+    )
+    mesh_tls_key_path: Path | None = Field(None, description="File with the key of that certificate (PEM).")
+    mesh_tls_ca_path: Path | None = Field(
+        None, description="File with the authorities (PEM) that must have signed the certificate of every service."
+    )
     trusted_hops: int = Field(
         0, ge=0, le=10, description="Proxies of ours before Envoy, whose X-Forwarded-For is to be believed."
     )
@@ -62,6 +79,27 @@ class EdgeSettings(BaseSettings):
     trace_sample_ratio: float = Field(
         0.01, ge=0, le=1, description="Share of requests traced among those that come without a trace of their own."
     )
+
+    @property
+    def public_tls(self) -> bool:
+        """Whether the public listener speaks TLS, and nothing else."""
+        return self.tls_certificate_path is not None
+
+    @property
+    def mesh_tls(self) -> bool:
+        """Whether Envoy and the services prove to each other who they are."""
+        return self.mesh_tls_certificate_path is not None
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        for names in (
+            ("tls_certificate_path", "tls_key_path"),
+            ("mesh_tls_certificate_path", "mesh_tls_key_path", "mesh_tls_ca_path"),
+        ):
+            given = [name for name in names if getattr(self, name) is not None]
+            if given and len(given) < len(names):
+                raise ValueError(f"{' and '.join(names)} are set together or not at all")
+        return self
 
 
 def addresses(services: Iterable[str]) -> dict[str, list[tuple[str, int]]]:

@@ -1,5 +1,6 @@
 """Renders Envoy's configuration as for a default environment and lets Envoy judge it: ``python -m gateway.validate``."""
 
+import contextlib
 import subprocess
 import sys
 import tempfile
@@ -8,12 +9,22 @@ from pathlib import Path
 from gateway.contract import load
 from gateway.render import write
 from gateway.settings import EdgeSettings
+from meshkit.development_ca import issue, subjects
+
+_CERTIFICATES = Path("certificates")
 
 # Both faces of every switch, so that what is rarely on cannot rot.
 _ENVIRONMENTS = {
     "default": EdgeSettings.model_construct(),
     "with tracing and CORS": EdgeSettings.model_construct(
         otlp_endpoint="otel-collector:4317", cors_origins=["https://example.org", "*"], trusted_hops=1
+    ),
+    "with TLS": EdgeSettings.model_construct(
+        tls_certificate_path=_CERTIFICATES / "public.pem",
+        tls_key_path=_CERTIFICATES / "public-key.pem",
+        mesh_tls_certificate_path=_CERTIFICATES / "edge.pem",
+        mesh_tls_key_path=_CERTIFICATES / "edge-key.pem",
+        mesh_tls_ca_path=_CERTIFICATES / "ca.pem",
     ),
 }
 
@@ -23,7 +34,8 @@ def main() -> None:
     contract = load()
     clusters = {service: [(service, 50051)] for service in contract.owners}
     for name, edge in _ENVIRONMENTS.items():
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            issue(_CERTIFICATES, subjects(contract.owners))
             configuration = Path(folder) / "envoy.yaml"
             write(configuration, contract, edge, clusters)
             envoy = [

@@ -13,6 +13,8 @@ import grpc
 
 from geomesh.health.v1 import health_pb2, health_pb2_grpc
 from meshkit.health import State
+from meshkit.tls import Certificates
+from meshkit.tls import channel as connect
 
 _INTERVAL_SECONDS: Final = 1.0
 _OPTIONS: Final = [
@@ -32,17 +34,26 @@ class ServiceWatch:
     required: Final = False
     breaker: Final = ""
 
-    def __init__(self, name: str, replicas: Sequence[tuple[str, int]], *, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        replicas: Sequence[tuple[str, int]],
+        *,
+        timeout_seconds: float,
+        certificates: Certificates | None = None,
+    ) -> None:
         """Prepares without connecting.
 
         Args:
             name: The service's name, e.g. ``spatial-index``.
             replicas: Host and port of each replica.
             timeout_seconds: Time after which a replica that says nothing is down.
+            certificates: What the gateway proves itself with; None for plaintext.
         """
         self.name = name
         self._addresses = [f"{host}:{port}" for host, port in replicas]
         self._timeout_seconds = timeout_seconds
+        self._certificates = certificates
         self._down = health_pb2.GetHealthResponse(service=name, state=health_pb2.HEALTH_STATE_DOWN)
         self._replicas = [self._down] * len(self._addresses)
         self._tasks: list[asyncio.Task[None]] = []
@@ -69,7 +80,7 @@ class ServiceWatch:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _watch(self, place: int) -> None:
-        async with grpc.aio.insecure_channel(self._addresses[place], options=_OPTIONS) as channel:
+        async with connect(self._addresses[place], self.name, self._certificates, options=_OPTIONS) as channel:
             stub: health_pb2_grpc.HealthServiceAsyncStub = health_pb2_grpc.HealthServiceStub(channel)
             while True:
                 self._replicas[place] = await self._ask(stub)

@@ -5,10 +5,11 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -64,17 +65,19 @@ class Edge:
         admin_url: Its admin listener.
         log: The file that it logs to.
         service: What stands behind ``GET /healthz``. Behind every other route stands nothing.
+        scheme: What its public port speaks.
     """
 
     port: int
     admin_url: str
     log: Path
     service: Obedient
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
         """The address for REST."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def target(self) -> str:
@@ -93,22 +96,29 @@ class Edge:
 
 
 @asynccontextmanager
-async def running_edge(folder: Path, **settings: Any) -> AsyncIterator[Edge]:
+async def running_edge(
+    folder: Path, *, behind: Mapping[str, Any] = MappingProxyType({}), **settings: Any
+) -> AsyncIterator[Edge]:
     """Runs Envoy and the process behind it.
 
     Args:
         folder: For the configuration and the log.
+        behind: Settings of the process behind it.
         **settings: Fields of EdgeSettings that are not to have their defaults.
     """
     port, admin_port, nothing = _free_ports(3)
     contract = load()
     service = Obedient()
-    behind = Settings(port=0, metrics_port=0, drain_notice_seconds=0, auth_address=f"127.0.0.1:{nothing}")
-    async with running(behind, servicers=[service]) as ports:
+    process_settings = Settings(
+        port=0, metrics_port=0, drain_notice_seconds=0, auth_address=f"127.0.0.1:{nothing}", **behind
+    )
+    async with running(process_settings, servicers=[service]) as ports:
         clusters = {owner: [("127.0.0.1", nothing)] for owner in contract.owners}
         clusters["gateway"] = [("127.0.0.1", ports.grpc)]
-        write(folder / "envoy.yaml", contract, EdgeSettings(port=port, admin_port=admin_port, **settings), clusters)
-        edge = Edge(port, f"http://127.0.0.1:{admin_port}", folder / "envoy.log", service)
+        chosen = EdgeSettings(port=port, admin_port=admin_port, **settings)
+        write(folder / "envoy.yaml", contract, chosen, clusters)
+        scheme = "https" if chosen.public_tls else "http"
+        edge = Edge(port, f"http://127.0.0.1:{admin_port}", folder / "envoy.log", service, scheme)
         with edge.log.open("w") as log:
             process = _start_envoy(folder / "envoy.yaml", log)
         try:
