@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 LOCAL := $(PYTHON) -m geomesh_local
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap up down status logs migrate load protos check test test-slow bench clean
+.PHONY: help bootstrap up down status logs migrate load certs protos check test test-slow bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ migrate: bootstrap ## Start the stores and run the migrations that are missing
 
 load: bootstrap ## Start the stores and load the data that is missing
 	@$(LOCAL) load
+
+certs: bootstrap ## Make the certificates for GEOMESH_TLS=1 that are missing or expire soon; RENEW=1 for all
+	@$(LOCAL) certs
 
 protos: bootstrap ## Write what is generated: the stubs in runtime/ and docs/settings.md
 	@$(PYTHON) protos/generate.py

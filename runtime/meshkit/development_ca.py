@@ -195,7 +195,7 @@ def _good(path: Path, subject: Subject, authority: Authority) -> bool:
         return False
     return (
         _remaining(certificate) > dt.timedelta(days=_RENEW_DAYS)
-        and list(names) == _alternative_names(subject)
+        and set(names) >= set(_alternative_names(subject))
         and _public(certificate.public_key()) == _public(key.public_key())
     )
 

@@ -30,6 +30,7 @@ def main() -> None:
     for function in (command_up, command_down, command_status, command_logs, command_migrate, command_load):
         _add(commands, function)
     _add(commands, command_clean)
+    _add(commands, command_certs)
     _add(commands, check.command_check)
     try:
         options = parser.parse_args()
@@ -63,7 +64,8 @@ def command_up() -> None:
         sys.stdout.write(f"\n  {answer.command}\n    {answer.gist}\n")
     sys.stdout.write(
         f"\n  administrator  admin@localhost, password in {stack.administrator_password_path}\n"
-        "  more           make status, make logs, make down\n"
+        + (f"  certificates   {stack.certificates}, by a development CA; see docs/security.md\n" if stack.tls else "")
+        + "  more           make status, make logs, make down\n"
     )
 
 
@@ -75,6 +77,14 @@ def command_down() -> None:
             stack.supervisor.shut_down()
             end_strays(stack)
     sys.stdout.write("stopped; the data is kept\n")
+
+
+def command_certs() -> None:
+    """Makes the certificates that TLS needs; RENEW=1 replaces good ones too."""
+    with locked(RUN / "lock", wait=False):
+        stack = plan.asked_for(RUN, os.environ) if "GEOMESH_CERTS_DIR" in os.environ else _known()
+        issued = stack.prepare_certificates(renew=os.environ.get("RENEW") == "1")
+    sys.stdout.write(f"{stack.certificates}: {', '.join(issued) or 'nothing'} issued\n")
 
 
 def command_status() -> None:

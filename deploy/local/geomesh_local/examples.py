@@ -75,7 +75,7 @@ def answers(stack: Stack) -> Iterator[Answer]:
         StackError: if the edge or what stands behind it answers with an error.
     """
     login = {"email": "admin@localhost", "password": stack.administrator_password_path.read_text().strip()}
-    with httpx.Client(base_url=stack.edge_url, timeout=_ANSWER_SECONDS) as client:
+    with httpx.Client(base_url=stack.edge_url, timeout=_ANSWER_SECONDS, verify=stack.edge_trust) as client:
         tokens = _parsed(client.post("/v1/auth/login", json=login))
         yield Answer(_login_command(stack), _gist(tokens, ("tokenType", "expiresInSeconds")))
         for example in EXAMPLES:
@@ -88,15 +88,19 @@ def _login_command(stack: Stack) -> str:
     body = f'{{\\"email\\": \\"admin@localhost\\", \\"password\\": \\"$(cat {stack.administrator_password_path})\\"}}'
     reader = 'import json, sys; print(json.load(sys.stdin)["accessToken"])'
     return (
-        f"TOKEN=$(curl -s {stack.edge_url}/v1/auth/login -H 'content-type: application/json' \\\n"
+        f"TOKEN=$({_curl(stack)} -s {stack.edge_url}/v1/auth/login -H 'content-type: application/json' \\\n"
         f'      -d "{body}" \\\n'
         f"      | python3 -c '{reader}')"
     )
 
 
+def _curl(stack: Stack) -> str:
+    return f"curl --cacert {stack.certificate('ca')}" if stack.tls else "curl"
+
+
 def _command(stack: Stack, example: Example) -> str:
     url = f"{stack.edge_url}{example.path}" + (f"?{urlencode(example.query)}" if example.query else "")
-    return f"curl '{url}'" + (' -H "authorization: Bearer $TOKEN"' if example.signed_in else "")
+    return f"{_curl(stack)} '{url}'" + (' -H "authorization: Bearer $TOKEN"' if example.signed_in else "")
 
 
 def _parsed(response: httpx.Response) -> Any:

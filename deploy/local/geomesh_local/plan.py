@@ -1,6 +1,7 @@
 """Remembers with which ports a stack was started, for the commands and the tests that come after."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,7 @@ def asked_for(run: Path, environment: Mapping[str, str]) -> Stack:
     """Returns the stack that the caller's variables describe.
 
     Raises:
-        StackError: if a variable is no number, or out of range.
+        StackError: if a variable is no number, or out of range, or neither 0 nor 1.
     """
     ports = PortPlan(
         base=_number(environment, "GEOMESH_PORT_BASE", 18_000, most=64_000),
@@ -26,12 +27,21 @@ def asked_for(run: Path, environment: Mapping[str, str]) -> Stack:
         admin=_number(environment, "GEOMESH_EDGE_ADMIN_PORT", 9901, most=65_535),
     )
     replicas = _number(environment, "GEOMESH_REPLICAS", 1, most=_MOST_REPLICAS)
-    return Stack(run, ports, replicas, environment=environment)
+    tls = environment.get("GEOMESH_TLS") or "0"
+    if tls not in {"0", "1"}:
+        raise StackError(f"GEOMESH_TLS must be 1 for TLS or 0 for none, not {tls!r}")
+    return Stack(run, ports, replicas, tls=tls == "1", environment=environment)
 
 
 def remember(stack: Stack) -> None:
     """Writes down how the stack is started."""
-    plan = {"ports": asdict(stack.ports), "replicas": stack.replicas, "durable": stack.durable}
+    plan = {
+        "ports": asdict(stack.ports),
+        "replicas": stack.replicas,
+        "durable": stack.durable,
+        "tls": stack.tls,
+        "certificates": str(stack.certificates),
+    }
     (stack.run / _FILE).write_text(json.dumps(plan))
 
 
@@ -41,7 +51,15 @@ def running(run: Path) -> Stack | None:
         return None
     try:
         plan = json.loads((run / _FILE).read_text())
-        return Stack(run, PortPlan(**plan["ports"]), plan["replicas"], durable=plan["durable"])
+        environment = dict(os.environ) | {"GEOMESH_CERTS_DIR": plan["certificates"]}
+        return Stack(
+            run,
+            PortPlan(**plan["ports"]),
+            plan["replicas"],
+            durable=plan["durable"],
+            tls=plan["tls"],
+            environment=environment,
+        )
     except (OSError, ValueError, LookupError, TypeError):
         return None
 

@@ -13,6 +13,7 @@ from geomesh_local.errors import StackError
 from geomesh_local.ports import GATEWAY, SERVICES, program_name
 from geomesh_local.stack import Stack
 from geomesh_local.supervisor import CrashWatch, tail
+from meshkit.tls import channel as connect
 
 _ASK_SECONDS = 2.0
 _PAUSE_SECONDS = 0.1
@@ -37,13 +38,14 @@ async def health_of_all(stack: Stack) -> dict[str, Health]:
     replicas = [(service, replica) for service in SERVICES for replica in range(stack.replicas)] + [(GATEWAY, 0)]
     names = [*(program_name(service, replica) for service, replica in replicas), "envoy"]
     answers = await asyncio.gather(
-        *(_ask_service(stack.ports.grpc(service, replica)) for service, replica in replicas), _ask_edge(stack.edge_url)
+        *(_ask_service(stack, service, replica) for service, replica in replicas), _ask_edge(stack)
     )
     return dict(zip(names, answers, strict=True))
 
 
-async def _ask_service(port: int) -> Health:
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+async def _ask_service(stack: Stack, service: str, replica: int) -> Health:
+    address = f"127.0.0.1:{stack.ports.grpc(service, replica)}"
+    async with connect(address, service, stack.operator, options=[]) as channel:
         stub: health_pb2_grpc.HealthServiceAsyncStub = health_pb2_grpc.HealthServiceStub(channel)
         try:
             answer = await stub.GetHealth(health_pb2.GetHealthRequest(), timeout=_ASK_SECONDS)
@@ -53,10 +55,10 @@ async def _ask_service(port: int) -> Health:
     return Health(_word(answer.state), ", ".join(f"{each.name} {_word(each.state)}" for each in unwell))
 
 
-async def _ask_edge(url: str) -> Health:
+async def _ask_edge(stack: Stack) -> Health:
     try:
-        async with httpx.AsyncClient(timeout=_ASK_SECONDS) as client:
-            answer = await client.get(f"{url}/healthz")
+        async with httpx.AsyncClient(timeout=_ASK_SECONDS, verify=stack.edge_trust) as client:
+            answer = await client.get(f"{stack.edge_url}/healthz")
     except httpx.HTTPError as error:
         return Health("silent", type(error).__name__)
     if answer.is_success:

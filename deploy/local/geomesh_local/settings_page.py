@@ -25,7 +25,9 @@ start with one line that names it.
 
 The local stack has a few of its own, given to `make up`: `GEOMESH_EDGE_PORT` (8080), `GEOMESH_EDGE_ADMIN_PORT` (9901),
 `GEOMESH_PORT_BASE` (18000, the lowest of the other ports), `GEOMESH_REPLICAS` (1, processes per service) and
-`GEOMESH_EDGE_WORKERS` (1, Envoy's threads). Other variables below that are set when `make up` runs reach the service
+`GEOMESH_EDGE_WORKERS` (1, Envoy's threads). `GEOMESH_TLS=1` turns TLS on everywhere, with certificates in
+`GEOMESH_CERTS_DIR` (`.run/certs`) that also prove the names and addresses of the edge in `GEOMESH_CERTS_NAMES`
+(separated by spaces, beside those of this machine). Other variables below that are set when `make up` runs reach the service
 they name.
 """
 

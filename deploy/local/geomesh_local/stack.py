@@ -1,6 +1,8 @@
 """One stack: where it keeps its things, which programs it has and what each is told."""
 
+import json
 import os
+import ssl
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,9 +13,12 @@ from urllib.parse import quote
 from geomesh_local.accounts import database_account
 from geomesh_local.build import build_of
 from geomesh_local.credentials import ADMIN_ROLE, OWNER_ROLE, Credentials
+from geomesh_local.errors import StackError
 from geomesh_local.ports import GATEWAY, SERVICES, PortPlan, program_name
 from geomesh_local.postgres import PostgresCluster
 from geomesh_local.supervisor import Program, Supervisor
+from meshkit.development_ca import AUTHORITY, EDGE, OPERATOR, PUBLIC, issue, subjects
+from meshkit.tls import Certificates
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 DATABASE = "geomesh"
@@ -22,6 +27,7 @@ _STOP_SECONDS = 20  # longer than a service takes to leave the rotation and fini
 # gRPC's older poller moves a call between threads less often: measured to serve a fifth more calls (docs/decisions.md).
 # Read when grpc is imported, so that it cannot be set by the services themselves.
 _GRPC_EXPERIMENTS = "-event_engine_listener"
+_CALLERS = {"geocoder": ("airquality",)}
 _REDIS_SETTINGS = """\
 bind 127.0.0.1
 daemonize no
@@ -43,6 +49,7 @@ class Stack:
         ports: Where its programs listen.
         replicas: Processes per service.
         durable: Whether Postgres writes commits through to the disk.
+        tls: Whether the edge speaks TLS, and the programs behind it prove to each other who they are.
         database: The database that the services use.
         environment: The caller's variables; those of a service are handed on to it.
     """
@@ -51,6 +58,7 @@ class Stack:
     ports: PortPlan
     replicas: int = 1
     durable: bool = True
+    tls: bool = False
     database: str = DATABASE
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
@@ -73,7 +81,41 @@ class Stack:
     @property
     def edge_url(self) -> str:
         """The address of the public listener."""
-        return f"http://127.0.0.1:{self.ports.edge}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.ports.edge}"
+
+    @cached_property
+    def edge_trust(self) -> ssl.SSLContext | bool:
+        """What httpx takes as `verify`, for calls to the edge."""
+        return ssl.create_default_context(cafile=self.certificate(AUTHORITY)) if self.tls else True
+
+    @property
+    def certificates(self) -> Path:
+        """The folder of the certificates; see `make certs`."""
+        chosen = self.environment.get("GEOMESH_CERTS_DIR")
+        return Path(chosen).absolute() if chosen else self.run / "certs"
+
+    def certificate(self, name: str) -> Path:
+        """Returns the file of a certificate; its key is beside it."""
+        return self.certificates / f"{name}.pem"
+
+    def prepare_certificates(self, *, renew: bool = False) -> list[str]:
+        """Makes the certificates that are missing or expire soon, or all, and returns their names.
+
+        Raises:
+            StackError: if the folder cannot be used.
+        """
+        names = self.environment.get("GEOMESH_CERTS_NAMES", "").split()
+        try:
+            return issue(self.certificates, subjects((*SERVICES, GATEWAY), names), renew=renew)
+        except (OSError, ValueError) as error:
+            raise StackError(f"the certificates cannot be made: {error}") from error
+
+    @cached_property
+    def operator(self) -> Certificates | None:
+        """What this program proves itself to the services with; None without TLS."""
+        if not self.tls:
+            return None
+        return Certificates(self.certificate(OPERATOR), self._key(OPERATOR), self.certificate(AUTHORITY))
 
     @property
     def administrator_password_path(self) -> Path:
@@ -123,6 +165,9 @@ class Stack:
             variables |= self.edge_environment() | {_variable(service, "AUTH_ADDRESS"): self.grpc_address("auth")}
         else:
             variables |= self._service_environment(service, None)
+        if self.tls:
+            variables |= self._certificate_variables(f"GEOMESH_{_snake(service).upper()}_TLS", service)
+            variables[_variable(service, "TLS_PEERS")] = json.dumps([EDGE, GATEWAY, OPERATOR, *callers_of(service)])
         return self._inherited(f"GEOMESH_{_snake(service).upper()}_") | variables
 
     def _service_environment(self, service: str, database: str | None) -> dict[str, str]:
@@ -141,11 +186,18 @@ class Stack:
     def edge_environment(self) -> dict[str, str]:
         """Returns the variables that Envoy's configuration is rendered from."""
         services = {_variable(GATEWAY, f"{_snake(each).upper()}_ADDRESS"): self.grpc_address(each) for each in SERVICES}
+        certificates = {}
+        if self.tls:
+            certificates = self._certificate_variables("GEOMESH_EDGE_MESH_TLS", EDGE) | {
+                "GEOMESH_EDGE_TLS_CERTIFICATE_PATH": str(self.certificate(PUBLIC)),
+                "GEOMESH_EDGE_TLS_KEY_PATH": str(self._key(PUBLIC)),
+            }
         return self._inherited("GEOMESH_EDGE_") | {
             "GEOMESH_EDGE_PORT": str(self.ports.edge),
             "GEOMESH_EDGE_ADMIN_PORT": str(self.ports.admin),
             _variable(GATEWAY, "ADDRESS"): f"ipv4:127.0.0.1:{self.ports.grpc(GATEWAY, 0)}",
             **services,
+            **certificates,
         }
 
     def stores(self) -> list[Program]:
@@ -218,12 +270,29 @@ class Stack:
             stop_seconds=_STOP_SECONDS,
         )
 
+    def _certificate_variables(self, prefix: str, name: str) -> dict[str, str]:
+        return {
+            f"{prefix}_CERTIFICATE_PATH": str(self.certificate(name)),
+            f"{prefix}_KEY_PATH": str(self._key(name)),
+            f"{prefix}_CA_PATH": str(self.certificate(AUTHORITY)),
+        }
+
+    def _key(self, name: str) -> Path:
+        return self.certificate(f"{name}-key")
+
     def _dsn(self, role: str, database: str | None) -> str:
         password = quote(self.credentials[role])
         return f"postgresql://{role}:{password}@127.0.0.1:{self.ports.postgres}/{database or self.database}"
 
     def _inherited(self, prefix: str) -> dict[str, str]:
         return {name: value for name, value in self.environment.items() if name.startswith(prefix)}
+
+
+def callers_of(service: str) -> tuple[str, ...]:
+    """Returns the services that call this one; the edge, the gateway and the operator call every one."""
+    if service == "auth":
+        return SERVICES  # for its keys
+    return _CALLERS.get(service, ())
 
 
 def _snake(service: str) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -89,7 +90,7 @@ class Supervisor:
         """Makes the given programs the ones supervised: adds, replaces or removes those that differ, starts none.
 
         Raises:
-            StackError: if supervisord does not start.
+            StackError: if supervisord does not start, or a variable has a value that it cannot hand on.
         """
         self.logs.mkdir(parents=True, exist_ok=True)
         text = self._render(programs)
@@ -194,7 +195,7 @@ class Supervisor:
         settings = {
             "command": shlex.join(program.command),
             "directory": program.directory,
-            "environment": ",".join(f'{name}="{_escaped(value)}"' for name, value in sorted(variables.items())),
+            "environment": ",".join(f"{name}={_quoted(name, value)}" for name, value in sorted(variables.items())),
             "autostart": "false",  # in an order, and only once the database is migrated
             "autorestart": "true",
             "startsecs": 1,
@@ -275,8 +276,14 @@ def _is_supervisor(process: psutil.Process) -> bool:
     return False
 
 
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"')
+def _quoted(name: str, value: str) -> str:
+    """Returns a variable's value as supervisord reads it: in either quotes, without escapes, up to a comment."""
+    mark = "'" if '"' in value else '"'
+    if mark in value or value != value.strip("'\"") or re.search(r"\n|\s[;#]", value):
+        raise StackError(
+            f"{name} cannot be handed on to a program: both quotes, quotes at its ends, ` ;`, ` #` or a line end"
+        )
+    return f"{mark}{value}{mark}"
 
 
 def _short(path: Path) -> Path:

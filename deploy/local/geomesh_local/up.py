@@ -68,11 +68,13 @@ async def prepare_database(stack: Stack) -> None:
 
 
 async def render_edge(stack: Stack) -> None:
-    """Writes Envoy's configuration.
+    """Writes Envoy's configuration, and with TLS the certificates that it names.
 
     Raises:
         StackError: if that fails.
     """
+    if stack.tls:
+        stack.prepare_certificates()
     stack.envoy_configuration.parent.mkdir(parents=True, exist_ok=True)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
