@@ -42,7 +42,9 @@ class Mesh:
             "email": "admin@localhost",
             "password": self.stack.administrator_password_path.read_text().strip(),
         }
-        reply = httpx.post(f"{self.stack.edge_url}/v1/auth/login", json=credentials, timeout=10)
+        reply = httpx.post(
+            f"{self.stack.edge_url}/v1/auth/login", json=credentials, timeout=10, verify=self.stack.edge_trust
+        )
         reply.raise_for_status()
         return str(reply.json()["accessToken"])
 

@@ -102,8 +102,10 @@ class Supervisor:
             self._launch()
             return
         added, changed, removed = self._call("reloadConfig")[0]
-        for name in [*changed, *removed]:
-            self.stop([name])
+        gone = {*changed, *removed}
+        self.stop(gone - STORES)  # all at once: each service waits a while for its calls
+        self.stop(gone & STORES)
+        for name in gone:
             self._call("removeProcessGroup", name)
         for name in [*added, *changed]:
             self._call("addProcessGroup", name)
