@@ -91,7 +91,10 @@ def stores() -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def _running_mesh() -> Iterator[Mesh]:
     with locked(MESH_RUN / "users"):  # one session at a time: its tests stop and kill what others would need
-        mesh = Mesh(Stack(MESH_RUN, PortPlan.free(_REPLICAS, start=25_000), _REPLICAS, durable=False))
+        tls = (
+            os.environ.get("GEOMESH_TLS") == "1"
+        )  # the same tests hold with it; tests/local/test_tls_stack.py has more
+        mesh = Mesh(Stack(MESH_RUN, PortPlan.free(_REPLICAS, start=25_000), _REPLICAS, durable=False, tls=tls))
         try:
             _finish(mesh.start_all())
             yield mesh

@@ -54,7 +54,7 @@ class Mesh:
         key = f"{role}@{tenant}"
         if key not in self._tokens:
             email, password = self.administrator if role == "system_admin" else self._create_user(role, tenant)
-            with httpx.Client(base_url=self.base_url, timeout=10) as client:
+            with httpx.Client(base_url=self.base_url, timeout=10, verify=self.stack.edge_trust) as client:
                 answer = client.post("/v1/auth/login", json={"email": email, "password": password}).raise_for_status()
             self._tokens[key] = answer.json()["accessToken"]
         return self._tokens[key]

@@ -12,7 +12,7 @@ from tests.running_mesh import Mesh
 @pytest.fixture
 async def client(mesh: Mesh) -> AsyncIterator[httpx.AsyncClient]:
     """A REST client without a token."""
-    async with httpx.AsyncClient(base_url=mesh.base_url, timeout=40) as client:
+    async with httpx.AsyncClient(base_url=mesh.base_url, timeout=40, verify=mesh.stack.edge_trust) as client:
         yield client
 
 
@@ -20,12 +20,19 @@ async def client(mesh: Mesh) -> AsyncIterator[httpx.AsyncClient]:
 async def user(mesh: Mesh) -> AsyncIterator[httpx.AsyncClient]:
     """A REST client of someone who may write what is their own."""
     headers = {"authorization": f"Bearer {mesh.token('user')}"}
-    async with httpx.AsyncClient(base_url=mesh.base_url, timeout=40, headers=headers) as client:
+    async with httpx.AsyncClient(
+        base_url=mesh.base_url, timeout=40, headers=headers, verify=mesh.stack.edge_trust
+    ) as client:
         yield client
 
 
 @pytest.fixture
 async def channel(mesh: Mesh) -> AsyncIterator[grpc.aio.Channel]:
     """A gRPC channel to the edge."""
-    async with grpc.aio.insecure_channel(mesh.grpc_target) as channel:
+    if not mesh.stack.tls:
+        async with grpc.aio.insecure_channel(mesh.grpc_target) as channel:
+            yield channel
+        return
+    credentials = grpc.ssl_channel_credentials(mesh.stack.certificate("ca").read_bytes())
+    async with grpc.aio.secure_channel(mesh.grpc_target, credentials) as channel:
         yield channel

@@ -31,7 +31,10 @@ async def load(mesh: Mesh) -> AsyncIterator["Counter[int | str]"]:
             except httpx.HTTPError as error:
                 outcomes[repr(error)] += 1
 
-    async with httpx.AsyncClient(base_url=mesh.base_url, timeout=40) as client, asyncio.TaskGroup() as group:
+    async with (
+        httpx.AsyncClient(base_url=mesh.base_url, timeout=40, verify=mesh.stack.edge_trust) as client,
+        asyncio.TaskGroup() as group,
+    ):
         for _ in range(CLIENTS):
             group.create_task(read(client))
         try:
