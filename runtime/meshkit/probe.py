@@ -6,6 +6,7 @@ It reads the settings of the service itself, so that it also finds a port that t
 import argparse
 import asyncio
 import sys
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -36,7 +37,7 @@ def _settings_of(service: str) -> ServiceSettings:
 async def _problem(settings: ServiceSettings) -> str:
     address = f"127.0.0.1:{settings.port}"
     async with channel(address, settings.service, Certificates.of(settings), options=[]) as connection:
-        stub = health_pb2_grpc.HealthStub(connection)
+        stub: Any = health_pb2_grpc.HealthStub(connection)  # it carries no types
         try:
             answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=_SECONDS)
         except grpc.aio.AioRpcError as error:

@@ -1,6 +1,7 @@
 """The containers cannot be run here; what they are told must be true all the same."""
 
 import importlib
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.settings import EdgeSettings
 from geomesh_local.ports import GATEWAY, SERVICES
-from geomesh_local.stack import CHECKOUT
+from geomesh_local.stack import CHECKOUT, callers_of
+from meshkit.development_ca import issue, subjects
 from meshkit.settings import ServiceSettings
 
 FOLDER = CHECKOUT / "deploy" / "compose"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+TLS: dict[str, Any] = yaml.safe_load((FOLDER / "compose.tls.yaml").read_text())
 NOT_SETTINGS = {"GEOMESH_ADMIN_DSN"}  # of the migrator
 
 
@@ -51,6 +55,35 @@ def test_every_secret_is_made_mounted_and_read() -> None:
         mounted = set(each.get("secrets", []))
         read = set(re.findall(r"/run/secrets/([a-z-]+)", yaml.safe_dump(each)))
         assert read == mounted, container
+
+
+@pytest.mark.parametrize("service", [*SERVICES, GATEWAY])
+def test_with_tls_every_service_has_its_own_certificate_and_the_same_callers_as_in_the_local_stack(
+    service: str,
+) -> None:
+    told = TLS["services"][service]
+    settings = settings_of(service)
+    read = {name.removeprefix(_prefix(service)).lower(): value for name, value in told["environment"].items()}
+    assert set(read) == {name for name in settings.model_fields if name.startswith("tls_")}
+    assert read["tls_certificate_path"] == f"/run/secrets/{service}-certificate"
+    assert read["tls_key_path"] == f"/run/secrets/{service}-key"
+    assert set(json.loads(read["tls_peers"])) == {"edge", "gateway", *callers_of(service)}
+
+
+def test_with_tls_what_is_read_is_mounted_and_made(tmp_path: Path) -> None:
+    for container, each in TLS["services"].items():
+        assert set(re.findall(r"/run/secrets/([a-z-]+)", yaml.safe_dump(each))) == set(each["secrets"]), container
+    assert {name for each in TLS["services"].values() for name in each["secrets"]} == set(TLS["secrets"])
+    issue(tmp_path, subjects([*SERVICES, GATEWAY]))
+    for secret in TLS["secrets"].values():
+        assert (tmp_path / Path(secret["file"]).name).exists(), secret
+
+
+def test_with_tls_the_image_of_the_edge_is_told_where_its_certificates_will_be() -> None:
+    told = TLS["services"]["edge"]["build"]["args"]
+    assert set(told) == {f"GEOMESH_EDGE_{name.upper()}" for name in EdgeSettings.model_fields if "tls_" in name}
+    taken = re.findall(r"^ARG (GEOMESH_EDGE_\S+)", (FOLDER / "Dockerfile").read_text(), flags=re.MULTILINE)
+    assert set(taken) == set(told)
 
 
 def test_the_edge_is_the_envoy_that_the_tests_run() -> None:

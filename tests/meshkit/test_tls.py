@@ -2,8 +2,11 @@
 
 import asyncio
 import datetime as dt
+import os
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -319,6 +322,24 @@ async def test_the_metrics_port_stays_on_loopback_whatever_the_service_is_on(sta
         }
     assert ("127.0.0.1", ports.metrics) in listening
     assert ("0.0.0.0", ports.metrics) not in listening  # noqa: S104 -- as above
+
+
+async def test_a_health_check_asks_with_the_settings_of_the_service_itself(start: Start, folder: Path) -> None:
+    async def ended(**settings: Any) -> tuple[int | None, str]:
+        environment = {f"GEOMESH_PROBE_{name}".upper(): str(value) for name, value in settings.items()}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "meshkit.probe", "probe"),
+            env=os.environ | environment,
+            stderr=subprocess.PIPE,
+        )
+        _, complaint = await process.communicate()
+        return process.returncode, complaint.decode()
+
+    async with start(tls_peers=["edge"]) as ports:
+        assert await ended(port=ports.grpc, **paths(folder, "probe")) == (0, "")
+        code, complaint = await ended(port=ports.grpc)
+        assert code == 1
+        assert complaint.startswith("probe: UNAVAILABLE")
 
 
 @pytest.mark.parametrize(
