@@ -91,10 +91,11 @@ def stores() -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def _running_mesh() -> Iterator[Mesh]:
     with locked(MESH_RUN / "users"):  # one session at a time: its tests stop and kill what others would need
-        tls = (
-            os.environ.get("GEOMESH_TLS") == "1"
-        )  # the same tests hold with it; tests/local/test_tls_stack.py has more
-        mesh = Mesh(Stack(MESH_RUN, PortPlan.free(_REPLICAS, start=25_000), _REPLICAS, durable=False, tls=tls))
+        # Tests call as fast as they can. Those of the limits have an edge of their own.
+        environment = dict(os.environ) | {"GEOMESH_EDGE_LIMITS": "false"}
+        ports = PortPlan.free(_REPLICAS, start=25_000)
+        tls = os.environ.get("GEOMESH_TLS") == "1"  # the same tests hold; tests/local/test_tls_stack.py has more
+        mesh = Mesh(Stack(MESH_RUN, ports, _REPLICAS, durable=False, environment=environment, tls=tls))
         try:
             _finish(mesh.start_all())
             yield mesh

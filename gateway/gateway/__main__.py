@@ -2,8 +2,9 @@
 
 from gateway.contract import load
 from gateway.servicer import GatewayServicer
-from gateway.settings import Settings, addresses
+from gateway.settings import LIMITS, Settings, addresses
 from gateway.watch import ServiceWatch
+from meshkit.health import State
 from meshkit.serve import run, serve
 from meshkit.tls import Certificates
 
@@ -14,14 +15,21 @@ async def main() -> None:
     api = load()
     others = [owner for owner in api.owners if owner != settings.service]
     certificates, patience = Certificates.of(settings), settings.status_timeout_seconds
+    limits = ServiceWatch(
+        LIMITS,
+        addresses([LIMITS])[LIMITS],
+        timeout_seconds=patience,
+        worst=State.DEGRADED,  # calls pass without it
+        certificates=certificates,
+    )
     watches = {
         owner: ServiceWatch(owner, replicas, timeout_seconds=patience, certificates=certificates)
         for owner, replicas in addresses(others).items()
     }
     await serve(
         settings,
-        servicers=[GatewayServicer(list(watches.values()))],
-        dependencies=list(watches.values()),
+        servicers=[GatewayServicer([*watches.values(), limits])],
+        dependencies=[*watches.values(), limits],
         stands_for={service: watches[owner] for service, owner in api.services.items() if owner in watches},
     )
 

@@ -11,10 +11,14 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 from google.rpc import error_details_pb2, status_pb2
 
-from meshkit.policy import method_of
+from gateway.limits import plans
+from geomesh.options.v1 import options_pb2
+from meshkit.policy import Method, method_of
 
 OF_EVERY_SERVICE = frozenset({"geomesh.health.v1.HealthService"})
 """Services that every process serves under the same name, so that the edge could not tell whom a call is for."""
+
+_BATCH = re.compile(r":(\w+B|b)atch$")
 
 _DETAILS = (error_details_pb2.DESCRIPTOR, status_pb2.DESCRIPTOR)
 """Files of the messages in error details: without them the transcoder replies to an error with an empty body."""
@@ -52,6 +56,8 @@ class Rpc:
         repeatable: Whether a call that may have been carried out can be sent again.
         streaming: Whether either side sends many messages.
         rest: How to call it over REST; empty for RPCs that only speak gRPC.
+        kind: What it is counted as: `call`, `stream`, `batch`, `sign_in`; empty for what is not counted.
+        reads: Whether it changes nothing.
     """
 
     path: str
@@ -59,6 +65,8 @@ class Rpc:
     repeatable: bool
     streaming: bool
     rest: tuple[Rest, ...]
+    kind: str
+    reads: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +136,30 @@ def _files(package: str) -> Iterator[FileDescriptor]:
 
 def _rpc(descriptor: MethodDescriptor) -> Rpc:
     method = method_of(descriptor)
+    rest = tuple(_rest(descriptor.GetOptions().Extensions[annotations_pb2.http]))
+    reads = descriptor.GetOptions().idempotency_level == descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
     return Rpc(
         path=method.path,
         owner=descriptor.containing_service.file.package.split(".")[1].replace("_", "-"),
         repeatable=method.idempotent,
         streaming=method.request_streaming or method.response_streaming,
-        rest=tuple(_rest(descriptor.GetOptions().Extensions[annotations_pb2.http])),
+        rest=rest,
+        kind=_kind(method, rest, reads=reads),
+        reads=reads,
     )
+
+
+def _kind(method: Method, rest: tuple[Rest, ...], *, reads: bool) -> str:
+    """Returns what the limits count an RPC as, which its declaration tells.
+
+    What anyone may read without a token is what the mesh says of itself: its health, keys and documents. What anyone may
+    do without one is signing in. A batch has a verb that says so, such as `/v1/geocode:batch`.
+    """
+    if method.permission == options_pb2.PERMISSION_ANYONE:
+        return "" if reads else plans.SIGN_IN
+    if method.request_streaming or method.response_streaming:
+        return plans.STREAM
+    return plans.BATCH if any(_BATCH.search(each.template) for each in rest) else plans.CALL
 
 
 def _rest(rule: http_pb2.HttpRule) -> Iterator[Rest]:

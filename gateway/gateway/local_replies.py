@@ -1,5 +1,7 @@
 """The errors that the edge makes by itself, in the same form as those of the services.
 
+What the limits service adds to its refusals (when to try again, the details for gRPC) goes before what stands here.
+
 Envoy takes the first entry that fits. What it says in words is the text of the reply alone: which service, host or
 limit it was, stands in the access log.
 """
@@ -17,6 +19,9 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from gateway.contract import Contract
 from meshkit.errors import DOMAIN, Reason
 
+FLOOD = 423
+"""What Envoy's own buckets would reply with, so that it can be told from what the limits service refuses: 429."""
+
 _TAKEN_APART = {"x-geomesh-names-field": "maybe"}
 """Tells the Lua filter to look for a field's name in the words of the reply; the filter removes it."""
 
@@ -32,10 +37,12 @@ class LocalReply:
         message: The words for people; over gRPC the same if no operator of Envoy is in them.
         http_status: The HTTP status to reply with over REST.
         grpc_code: The code to reply with over gRPC, where another is the custom.
+        grpc_message: The words over gRPC if an operator of Envoy is in the message.
         flags: Response flags of which Envoy must have set one; empty for any.
         paths: RE2 expressions of which the path must match one; empty for any.
         named: Whether it holds for requests that Envoy read far enough to give them an id, for those it did not, or both.
-        retry_after_seconds: When it may be worth another try; 0 when the same request would fail again.
+        retry_after_seconds: When it may be worth another try, unless the limits service said so; 0 when the same request
+            would fail again.
         headers: Further reply headers.
     """
 
@@ -45,6 +52,7 @@ class LocalReply:
     message: str
     http_status: int
     grpc_code: int | None = None
+    grpc_message: str = "the request could not be read"
     flags: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     named: tuple[bool, ...] = (True, False)
@@ -68,7 +76,7 @@ class LocalReply:
         """Returns the headers that make it a gRPC status; Envoy sends them as trailers."""
         code = self.code if self.grpc_code is None else self.grpc_code
         # Fixed words, since the serialized details repeat them and clients refuse a status that says two things.
-        message = "the request could not be read" if "%" in self.message else self.message
+        message = self.grpc_message if "%" in self.message else self.message
         status = status_pb2.Status(code=code, message=message)
         for detail in self._details():
             status.details.add().Pack(detail)
@@ -133,7 +141,16 @@ def local_replies(contract: Contract) -> list[LocalReply]:
             (429, 429),
             code_pb2.RESOURCE_EXHAUSTED,
             Reason.RATE_LIMITED,
-            "too many requests",
+            "%LOCAL_REPLY_BODY%",
+            429,
+            grpc_message="too many requests",
+            retry_after_seconds=1,
+        ),
+        LocalReply(
+            (FLOOD, FLOOD),
+            code_pb2.RESOURCE_EXHAUSTED,
+            Reason.RATE_LIMITED,
+            "too many requests within a second",
             429,
             retry_after_seconds=1,
         ),
@@ -182,4 +199,6 @@ def _json(detail: Message) -> dict[str, object]:
     """Returns a detail as the transcoder prints it: with every field that has no presence of its own."""
     name = detail.DESCRIPTOR.full_name
     fields = json_format.MessageToDict(detail, always_print_fields_with_no_presence=True)
+    if isinstance(detail, error_details_pb2.RetryInfo):
+        fields = {"retryDelay": "%RESP(RETRY-AFTER)%s"}  # what the header says, whoever set it
     return {"@type": f"type.googleapis.com/{name}", **fields}

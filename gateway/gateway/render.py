@@ -16,11 +16,14 @@ from pydantic import ValidationError
 
 from gateway import tls_files
 from gateway.contract import Contract, load
-from gateway.local_replies import local_replies
-from gateway.settings import EdgeSettings, addresses
+from gateway.local_replies import FLOOD, local_replies
+from gateway.settings import LIMITS, EdgeSettings, addresses
 from meshkit.tls import mesh_name
 
 Replicas = Mapping[str, Sequence[tuple[str, int]]]
+
+_SAID_BEFORE = {"retry-after", "grpc-message", "grpc-status-details-bin"}
+"""Headers of an error that the limits service may have set already."""
 
 _LATE_SECONDS = 0.5
 """What a service gets more than the edge waits."""
@@ -34,7 +37,8 @@ def main() -> None:
     contract = load()
     try:
         edge = EdgeSettings()
-        write(options.out, contract, edge, addresses(contract.owners))
+        owners = [*contract.owners, LIMITS] if edge.limits else contract.owners
+        write(options.out, contract, edge, addresses(owners))
     except (ValidationError, ValueError) as error:
         sys.exit(f"the edge cannot be configured: {_one_line(error)}")
     # No error: an image is made before it is given its certificates.
@@ -79,6 +83,8 @@ def render(contract: Contract, edge: EdgeSettings, clusters: Replicas, descripto
         edge=edge,
         clusters=clusters,
         replies=local_replies(contract),
+        flood=FLOOD,
+        said_before=_SAID_BEFORE,
         descriptors=str(descriptors),
         secrets=tls_files.paths(descriptors),
         mesh_name=mesh_name,

@@ -11,6 +11,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from meshkit.settings import ServiceSettings
 
+LIMITS = "limits"
+"""The name of the rate-limit service, which has no part in the API."""
+
 
 class Settings(ServiceSettings, service="gateway"):
     """The gateway process: ``GEOMESH_GATEWAY_…``. Where the services are, `addresses` tells."""
@@ -73,8 +76,33 @@ class EdgeSettings(BaseSettings):
         0, ge=0, le=10, description="Proxies of ours before Envoy, whose X-Forwarded-For is to be believed."
     )
     cors_origins: list[str] = Field(
-        [], description='Origins whose pages may call, as JSON, e.g. ["https://example.org"]; ["*"] for all.'
+        [],
+        description=(
+            'Origins whose pages may call, as JSON, e.g. ["https://example.org"]; ["*"] for all. Only origins that are '
+            "named one by one may send the session's cookie."
+        ),
     )
+    strict_transport_seconds: int = Field(
+        0, ge=0, description="Time in seconds for which browsers may speak to this host over TLS alone; 0 says nothing."
+    )
+    limits: bool = Field(True, description="Whether calls are counted and refused when there are too many.")
+    address_calls_per_second: int = Field(
+        100, ge=1, description="Calls a second of one address (IPv6: of one /64), counted in each Envoy."
+    )
+    subject_calls_per_second: int = Field(
+        100, ge=1, description="Calls a second of one account, counted in each Envoy."
+    )
+    burst_seconds: int = Field(
+        3, ge=1, le=60, description="How many seconds' worth of calls may come at once after a silence."
+    )
+    counted_callers: int = Field(
+        20_000, ge=1, description="Addresses, and as many accounts, whose calls a second are remembered."
+    )
+    limits_timeout_seconds: float = Field(
+        0.25, gt=0, le=5, description="Time in seconds after which a call passes that the limits service did not judge."
+    )
+    token_issuer: str = Field("https://geomesh.local", description="`iss` of the tokens whose callers are told apart.")
+    token_audience: str = Field("geomesh", description="`aud` of these tokens.")
     otlp_endpoint: str = Field("", description="gRPC address of an OpenTelemetry collector; empty turns tracing off.")
     trace_sample_ratio: float = Field(
         0.01, ge=0, le=1, description="Share of requests traced among those that come without a trace of their own."

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gateway.contract import load
 from gateway.render import write
-from gateway.settings import EdgeSettings
+from gateway.settings import LIMITS, EdgeSettings
 from meshkit.development_ca import issue, subjects
 
 _CERTIFICATES = Path("certificates")
@@ -26,13 +26,14 @@ _ENVIRONMENTS = {
         mesh_tls_key_path=_CERTIFICATES / "edge-key.pem",
         mesh_tls_ca_path=_CERTIFICATES / "ca.pem",
     ),
+    "without limits": EdgeSettings.model_construct(limits=False, strict_transport_seconds=31_536_000),
 }
 
 
 def main() -> None:
     """Ends with 1 and Envoy's words if it refuses a configuration."""
     contract = load()
-    clusters = {service: [(service, 50051)] for service in contract.owners}
+    clusters = {service: [(service, 50051)] for service in [*contract.owners, LIMITS]}
     for name, edge in _ENVIRONMENTS.items():
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             issue(_CERTIFICATES, subjects(contract.owners))

@@ -40,6 +40,7 @@ class ServiceWatch:
         replicas: Sequence[tuple[str, int]],
         *,
         timeout_seconds: float,
+        worst: State = State.DOWN,
         certificates: Certificates | None = None,
     ) -> None:
         """Prepares without connecting.
@@ -48,11 +49,13 @@ class ServiceWatch:
             name: The service's name, e.g. ``spatial-index``.
             replicas: Host and port of each replica.
             timeout_seconds: Time after which a replica that says nothing is down.
+            worst: How the service fares for the mesh when no replica works.
             certificates: What the gateway proves itself with; None for plaintext.
         """
         self.name = name
         self._addresses = [f"{host}:{port}" for host, port in replicas]
         self._timeout_seconds = timeout_seconds
+        self._worst = worst
         self._certificates = certificates
         self._down = health_pb2.GetHealthResponse(service=name, state=health_pb2.HEALTH_STATE_DOWN)
         self._replicas = [self._down] * len(self._addresses)
@@ -65,9 +68,9 @@ class ServiceWatch:
 
     @property
     def state(self) -> State:
-        """DOWN when no replica works, DEGRADED when one of them is not well, else OK."""
+        """The worst there is when no replica works, DEGRADED when one of them is not well, else OK."""
         states = [State(replica.state) for replica in self._replicas]
-        return State.DOWN if min(states) is State.DOWN else min(max(states), State.DEGRADED)
+        return self._worst if min(states) is State.DOWN else min(max(states), State.DEGRADED)
 
     async def start(self) -> None:
         """Begins to watch."""

@@ -115,7 +115,8 @@ async def running_edge(
     async with running(process_settings, servicers=[service]) as ports:
         clusters = {owner: [("127.0.0.1", nothing)] for owner in contract.owners}
         clusters["gateway"] = [("127.0.0.1", ports.grpc)]
-        chosen = EdgeSettings(port=port, admin_port=admin_port, **settings)
+        own: dict[str, Any] = {"port": port, "admin_port": admin_port, "limits": False}
+        chosen = EdgeSettings(**own | settings)
         write(folder / "envoy.yaml", contract, chosen, clusters)
         scheme = "https" if chosen.public_tls else "http"
         edge = Edge(port, f"http://127.0.0.1:{admin_port}", folder / "envoy.log", service, scheme)

@@ -4,7 +4,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-_SOURCES = {".py", ".sql", ".conf", ".lock", ".binpb", ".yaml", ".json", ".csv", ".gz", ".html", ".js", ".css"}
+_SOURCES = {".py", ".sql", ".lua", ".conf", ".lock", ".binpb", ".yaml", ".json", ".csv", ".gz", ".html", ".js", ".css"}
 
 
 @cache

@@ -13,6 +13,9 @@ SERVICES = ("geocoder", "spatial-index", "trajectory", "airquality", "auth")
 
 GATEWAY = "gateway"
 
+LIMITS = "limits"
+"""The rate-limit service, which is part of the gateway's package and no part of the API."""
+
 _STRIDE = 500
 _HIGHEST_BASE = 32_000  # above begin the ports that Linux hands to outgoing connections
 
@@ -52,7 +55,7 @@ class PortPlan:
     def of(self, replicas: int) -> Iterator[tuple[str, int]]:
         """Yields each program's name with a port it listens on."""
         yield from (("postgres", self.postgres), ("redis", self.redis))
-        for service in (*SERVICES, GATEWAY):
+        for service in (*SERVICES, GATEWAY, LIMITS):
             for replica in range(replicas if service != GATEWAY else 1):
                 name = program_name(service, replica)
                 yield from ((name, self.grpc(service, replica)), (name, self.metrics(service, replica)))
@@ -99,4 +102,4 @@ def holder(port: int) -> str:
 
 
 def _index(service: str) -> int:
-    return (*SERVICES, GATEWAY).index(service)
+    return (*SERVICES, GATEWAY, LIMITS).index(service)

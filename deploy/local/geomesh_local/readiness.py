@@ -10,7 +10,7 @@ import httpx
 
 from geomesh.health.v1 import health_pb2, health_pb2_grpc
 from geomesh_local.errors import StackError
-from geomesh_local.ports import GATEWAY, SERVICES, program_name
+from geomesh_local.ports import GATEWAY, LIMITS, SERVICES, program_name
 from geomesh_local.stack import Stack
 from geomesh_local.supervisor import CrashWatch, tail
 from meshkit.tls import channel as connect
@@ -35,7 +35,8 @@ class Health:
 
 async def health_of_all(stack: Stack) -> dict[str, Health]:
     """Asks every service, the gateway and the edge at once."""
-    replicas = [(service, replica) for service in SERVICES for replica in range(stack.replicas)] + [(GATEWAY, 0)]
+    replicas = [(service, replica) for service in (*SERVICES, LIMITS) for replica in range(stack.replicas)]
+    replicas.append((GATEWAY, 0))
     names = [*(program_name(service, replica) for service, replica in replicas), "envoy"]
     answers = await asyncio.gather(
         *(_ask_service(stack, service, replica) for service, replica in replicas), _ask_edge(stack)

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from gateway.settings import EdgeSettings
-from geomesh_local.ports import GATEWAY, SERVICES
+from geomesh_local.ports import GATEWAY, LIMITS, SERVICES
 from geomesh_local.stack import CHECKOUT
 from meshkit.settings import ServiceSettings
 
@@ -42,8 +42,9 @@ def main() -> None:
 def _sections() -> Iterator[str]:
     yield "\n## Every service\n\nWith the service's name for `<SERVICE>`, e.g. `GEOMESH_SPATIAL_INDEX_PORT`.\n\n"
     yield _table("GEOMESH_<SERVICE>_", ServiceSettings.model_fields)
-    for service in (*SERVICES, GATEWAY):
-        settings = importlib.import_module(f"{service.replace('-', '_')}.settings").Settings
+    for service in (*SERVICES, GATEWAY, LIMITS):
+        package = "gateway.limits" if service == LIMITS else service.replace("-", "_")
+        settings = importlib.import_module(f"{package}.settings").Settings
         own = {
             name: field
             for name, field in settings.model_fields.items()

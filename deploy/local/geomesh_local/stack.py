@@ -14,7 +14,7 @@ from geomesh_local.accounts import database_account
 from geomesh_local.build import build_of
 from geomesh_local.credentials import ADMIN_ROLE, OWNER_ROLE, Credentials
 from geomesh_local.errors import StackError
-from geomesh_local.ports import GATEWAY, SERVICES, PortPlan, program_name
+from geomesh_local.ports import GATEWAY, LIMITS, SERVICES, PortPlan, program_name
 from geomesh_local.postgres import PostgresCluster
 from geomesh_local.supervisor import Program, Supervisor
 from meshkit.development_ca import AUTHORITY, EDGE, OPERATOR, PUBLIC, issue, subjects
@@ -163,6 +163,8 @@ class Stack:
         }
         if service == GATEWAY:
             variables |= self.edge_environment() | {_variable(service, "AUTH_ADDRESS"): self.grpc_address("auth")}
+        elif service == LIMITS:
+            variables[_variable(service, "REDIS_URL")] = self.redis_url()
         else:
             variables |= self._service_environment(service, None)
         if self.tls:
@@ -185,7 +187,10 @@ class Stack:
 
     def edge_environment(self) -> dict[str, str]:
         """Returns the variables that Envoy's configuration is rendered from."""
-        services = {_variable(GATEWAY, f"{_snake(each).upper()}_ADDRESS"): self.grpc_address(each) for each in SERVICES}
+        services = {
+            _variable(GATEWAY, f"{_snake(each).upper()}_ADDRESS"): self.grpc_address(each)
+            for each in (*SERVICES, LIMITS)
+        }
         certificates = {}
         if self.tls:
             certificates = self._certificate_variables("GEOMESH_EDGE_MESH_TLS", EDGE) | {
@@ -234,7 +239,7 @@ class Stack:
 
     def services(self) -> list[Program]:
         """Returns every replica of every service, and the gateway's process."""
-        replicas = [(service, replica) for service in SERVICES for replica in range(self.replicas)]
+        replicas = [(service, replica) for service in (*SERVICES, LIMITS) for replica in range(self.replicas)]
         return [self._service(service, replica) for service, replica in (*replicas, (GATEWAY, 0))]
 
     def envoy(self) -> Program:
@@ -253,8 +258,8 @@ class Stack:
         )
 
     def _service(self, service: str, replica: int) -> Program:
-        package = _snake(service)
-        folder = CHECKOUT / "gateway" if service == GATEWAY else CHECKOUT / "services" / service
+        package = "gateway.limits" if service == LIMITS else _snake(service)
+        folder = CHECKOUT / "gateway" if service in {GATEWAY, LIMITS} else CHECKOUT / "services" / service
         # Restarted by the next `make up` if its code has changed, and only then.
         build = build_of(CHECKOUT / "runtime", folder, CHECKOUT / "requirements.lock")
         return Program(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import psutil
 from rich.table import Table
 
-from geomesh_local.ports import GATEWAY, SERVICES, program_name
+from geomesh_local.ports import GATEWAY, LIMITS, SERVICES, program_name
 from geomesh_local.readiness import Health, health_of_all
 from geomesh_local.stack import Stack
 
@@ -30,7 +30,9 @@ async def rows(stack: Stack) -> list[Row]:
     states = stack.supervisor.states()
     healths = await health_of_all(stack)
     ports = {"postgres": stack.ports.postgres, "redis": stack.ports.redis, "envoy": stack.ports.edge}
-    ports |= {program_name(each, n): stack.ports.grpc(each, n) for each in SERVICES for n in range(stack.replicas)}
+    ports |= {
+        program_name(each, n): stack.ports.grpc(each, n) for each in (*SERVICES, LIMITS) for n in range(stack.replicas)
+    }
     ports[GATEWAY] = stack.ports.grpc(GATEWAY, 0)
     return [
         Row(name, state.name, state.pid, ports.get(name, 0), memory_bytes(state.pid), healths.get(name, Health("")))

@@ -1,0 +1,1 @@
+"""The rate-limit service: how often each caller may call, counted for all edges together."""

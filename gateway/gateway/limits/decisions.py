@@ -1,0 +1,83 @@
+"""Whether a request may pass, and what its caller is told."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Final
+
+import hiredis
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from gateway.limits.link import Link
+from gateway.limits.plans import Charge, Limit, Plans
+from meshkit.errors import DOMAIN, Reason, Unavailable
+
+SCRIPT: Final = resources.files("gateway.limits").joinpath("window.lua").read_text()
+_REMEMBERED: Final = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to one request.
+
+    Attributes:
+        allowed: Whether it may pass.
+        limit: The limit that is nearest to its end.
+        most: How many that limit allows this caller.
+        remaining: How many of them are left.
+        reset_seconds: Time until more are left.
+    """
+
+    allowed: bool
+    limit: Limit
+    most: int
+    remaining: int
+    reset_seconds: int
+
+    def message(self) -> str:
+        """Returns what a person is told who was refused."""
+        return f"the limit of {self.most} {self.limit.name} is reached; try again in {self.reset_seconds} s"
+
+    def status(self) -> bytes:
+        """Returns the refusal as gRPC's details hold it."""
+        status = status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED, message=self.message())
+        status.details.add().Pack(error_details_pb2.ErrorInfo(reason=Reason.RATE_LIMITED, domain=DOMAIN))
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=self.reset_seconds)))
+        serialized: bytes = status.SerializeToString(deterministic=True)
+        return serialized
+
+
+class Limiter:
+    """Counts requests in Redis; several of them count together."""
+
+    def __init__(self, plans: Plans, link: Link) -> None:
+        """Takes the limits and where they are counted."""
+        self._plans = plans
+        self._link = link
+        # Nearly every request is of someone who called a moment ago.
+        self._prepared = lru_cache(maxsize=_REMEMBERED)(self._prepare)
+
+    async def decide(self, facts: tuple[tuple[str, str], ...]) -> Decision | None:
+        """Counts a request and returns whether it may pass; None when that cannot be told.
+
+        Args:
+            facts: What the edge says of it; see :meth:`Plans.charge`.
+
+        Raises:
+            ValueError: The facts name nobody.
+        """
+        charge, command = self._prepared(facts)
+        try:
+            allowed, place, most, remaining, reset_ms = await self._link.run(command)
+        except (Unavailable, hiredis.ReplyError):
+            return None
+        return Decision(bool(allowed), charge.limits[place - 1], most, remaining, math.ceil(reset_ms / 1000))
+
+    def _prepare(self, facts: tuple[tuple[str, str], ...]) -> tuple[Charge, bytes]:
+        charge = self._plans.charge(dict(facts))
+        arguments = [word for each in charge.limits for word in (each.most, each.window_ms, each.field)]
+        return charge, self._link.packed([charge.own_limits, *charge.counters], arguments)
