@@ -99,7 +99,7 @@ class EdgeSettings(BaseSettings):
         20_000, ge=1, description="Addresses, and as many accounts, whose calls a second are remembered."
     )
     limits_timeout_seconds: float = Field(
-        0.25, gt=0, le=5, description="Time in seconds after which a call passes that the limits service did not judge."
+        1.0, gt=0, le=5, description="Time in seconds after which a call passes that the limits service did not judge."
     )
     token_issuer: str = Field("https://geomesh.local", description="`iss` of the tokens whose callers are told apart.")
     token_audience: str = Field("geomesh", description="`aud` of these tokens.")

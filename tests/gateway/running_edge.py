@@ -106,7 +106,7 @@ async def running_edge(
         behind: Settings of the process behind it.
         **settings: Fields of EdgeSettings that are not to have their defaults.
     """
-    port, admin_port, nothing = _free_ports(3)
+    port, admin_port, nothing = free_ports(3)
     contract = load()
     service = Obedient()
     process_settings = Settings(
@@ -121,34 +121,37 @@ async def running_edge(
         scheme = "https" if chosen.public_tls else "http"
         edge = Edge(port, f"http://127.0.0.1:{admin_port}", folder / "envoy.log", service, scheme)
         with edge.log.open("w") as log:
-            process = _start_envoy(folder / "envoy.yaml", log)
+            process = start_envoy(folder / "envoy.yaml", log)
         try:
-            await _wait_until_live(edge)
+            await wait_until_live(edge.admin_url)
             yield edge
         finally:
             process.terminate()
             process.wait(10)
 
 
-def _start_envoy(configuration: Path, log: Any) -> "subprocess.Popen[bytes]":
+def start_envoy(configuration: Path, log: Any) -> "subprocess.Popen[bytes]":
+    """Starts Envoy."""
     options = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warn"]
     haste = ["--file-flush-interval-msec", "50", "--drain-time-s", "1", "--drain-strategy", "immediate"]
     envoy = str(Path(sys.executable).with_name("envoy"))
     return subprocess.Popen([envoy, "-c", str(configuration), *options, *haste], stdout=log, stderr=log)
 
 
-async def _wait_until_live(edge: Edge) -> None:
-    async with httpx.AsyncClient() as client, asyncio.timeout(20):
+async def wait_until_live(admin_url: str) -> None:
+    """Waits until Envoy takes requests."""
+    async with httpx.AsyncClient() as client, asyncio.timeout(60):
         while True:
             try:
-                if (await client.get(f"{edge.admin_url}/ready")).is_success:
+                if (await client.get(f"{admin_url}/ready")).is_success:
                     return
             except httpx.TransportError:
                 pass
             await asyncio.sleep(0.02)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Returns ports that nobody listens on now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:

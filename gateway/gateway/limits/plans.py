@@ -20,6 +20,7 @@ KINDS: Final = (CALL, STREAM, BATCH, SIGN_IN)
 ADDRESS: Final = "masked_remote_address"
 """What Envoy calls the address of a caller."""
 
+_NO_LIMITS: Final = "geomesh:no-limits"
 _COUNTED: Final = "geomesh:counted:"
 _HOUR_MS: Final = 3_600_000
 _MINUTE_MS: Final = 60_000
@@ -97,7 +98,7 @@ class Plans:
         limits = self._limits[kind, plan if known and plan in PLANS else PLANS[0]]
         who = f"subject:{tenant}:{subject}" if known else f"address:{address}"
         return Charge(
-            own_limits=OWN_LIMITS + (tenant if known else ""),
+            own_limits=OWN_LIMITS + tenant if known else _NO_LIMITS,
             limits=limits,
             counters=tuple(f"{_COUNTED}{each.name.replace(' ', '_')}:{who}" for each in limits),
         )

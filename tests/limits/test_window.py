@@ -1,0 +1,139 @@
+"""The window itself, on a real Redis and its clock."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import redis
+
+from gateway.limits.decisions import SCRIPT
+from gateway.limits.link import Link
+from meshkit.errors import Unavailable
+from meshkit.health import State
+
+SECOND = 1_000
+HOUR = 3_600_000
+
+
+@pytest.fixture
+async def link(redis_url: str) -> AsyncIterator[Link]:
+    link = Link(redis_url, SCRIPT)
+    await link.start()
+    yield link
+    await link.close()
+
+
+async def ask(link: Link, *windows: tuple[str, int, int], own: str = "own") -> list[int]:
+    """Asks for one request; each window is its key, its limit and its length in milliseconds."""
+    keys = [own, *(key for key, _, _ in windows)]
+    arguments = [word for key, limit, length in windows for word in (limit, length, f"field_{key}")]
+    return await link.run(link.packed(keys, arguments))
+
+
+async def test_as_many_pass_as_the_limit_says(link: Link) -> None:
+    answers = [await ask(link, ("a", 3, HOUR)) for _ in range(5)]
+    assert [(allowed, remaining) for allowed, _, _, remaining, _ in answers] == [(1, 2), (1, 1), (1, 0), (0, 0), (0, 0)]
+
+
+async def test_no_stretch_of_a_windows_length_holds_more_than_the_limit(link: Link) -> None:
+    passed, until = [], time.monotonic() + 5
+    while time.monotonic() < until:
+        # Asked in bursts, since a burst at a border is what a window could miss.
+        before = time.monotonic()
+        answers = await asyncio.gather(*(ask(link, ("a", 20, SECOND)) for _ in range(7)))
+        passed += [(before, time.monotonic())] * sum(answer[0] for answer in answers)
+        await asyncio.sleep(0.01)
+    assert len(passed) > 60  # it gives back what it took
+    for first, after in zip(passed, passed[20:], strict=False):
+        assert after[1] - first[0] >= 1
+
+
+async def test_a_refused_request_makes_nobody_wait_longer(link: Link) -> None:
+    await ask(link, ("a", 1, SECOND))
+    passed_at = time.monotonic()
+    while not (await ask(link, ("a", 1, SECOND)))[0]:  # noqa: ASYNC110 -- asked, not told
+        await asyncio.sleep(0.005)
+    assert 1.0 - 0.02 <= time.monotonic() - passed_at < 1.5
+
+
+async def test_says_when_the_next_one_passes(link: Link) -> None:
+    await ask(link, ("a", 1, SECOND))
+    _, _, _, _, wait_ms = await ask(link, ("a", 1, SECOND))
+    await asyncio.sleep(wait_ms / 1000 + 0.002)
+    assert (await ask(link, ("a", 1, SECOND)))[0] == 1
+
+
+async def test_what_one_limit_refuses_counts_in_no_other(link: Link, redis_url: str) -> None:
+    calls, streams = ("calls", 100, HOUR), ("streams", 1, HOUR)
+    await ask(link, calls, streams)
+    for _ in range(3):
+        allowed, place, limit, _, _ = await ask(link, calls, streams)
+        assert (allowed, place, limit) == (0, 2, 1)
+    _, _, _, remaining, _ = await ask(link, calls)
+    assert remaining == 98
+
+
+async def test_reports_the_limit_that_is_nearest(link: Link) -> None:
+    _, place, limit, remaining, _ = await ask(link, ("calls", 5, HOUR), ("batches", 50, HOUR))
+    assert (place, limit, remaining) == (1, 5, 4)
+
+
+async def test_a_tenants_own_limit_goes_before_the_plans_at_once(link: Link, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as store:
+        await ask(link, ("a", 5, HOUR))
+        store.hset("own", "field_a", 2)
+        assert (await ask(link, ("a", 5, HOUR)))[:4] == [1, 1, 2, 0]
+        assert (await ask(link, ("a", 5, HOUR)))[0] == 0
+        store.hset("own", "field_a", 3)
+        assert (await ask(link, ("a", 5, HOUR)))[:4] == [1, 1, 3, 0]
+        store.hset("own", "field_a", 0)
+        assert (await ask(link, ("a", 5, HOUR)))[0] == 0
+        store.delete("own")
+        assert (await ask(link, ("a", 5, HOUR)))[:4] == [1, 1, 5, 1]
+
+
+async def test_nonsense_among_a_tenants_own_limits_changes_nothing(link: Link, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as store:
+        store.hset("own", "field_a", "plenty")
+    assert (await ask(link, ("a", 5, HOUR)))[2] == 5
+
+
+async def test_after_a_limit_was_lowered_says_when_enough_have_left(link: Link) -> None:
+    for _ in range(4):
+        await ask(link, ("a", 10, SECOND))
+        await asyncio.sleep(0.1)
+    allowed, _, _, remaining, wait_ms = await ask(link, ("a", 2, SECOND))
+    assert (allowed, remaining) == (0, 0)
+    await asyncio.sleep(wait_ms / 1000 + 0.002)
+    assert (await ask(link, ("a", 2, SECOND)))[0] == 1
+
+
+async def test_counters_do_not_stay(link: Link, redis_url: str) -> None:
+    await ask(link, ("a", 5, HOUR), ("b", 5, SECOND))
+    with redis.Redis.from_url(redis_url) as store:
+        assert HOUR < store.pttl("a") <= HOUR * 1.05
+        assert SECOND < store.pttl("b") <= SECOND * 1.05
+
+
+async def test_two_connections_count_together(link: Link, redis_url: str) -> None:
+    other = Link(redis_url, SCRIPT)
+    await other.start()
+    answers = await asyncio.gather(*(ask(each, ("a", 100, HOUR)) for each in [link, other] * 500))
+    await other.close()
+    assert sum(answer[0] for answer in answers) == 100
+
+
+async def test_a_redis_that_forgot_the_script_learns_it_again(link: Link, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as store:
+        store.script_flush()
+    assert (await ask(link, ("a", 5, HOUR)))[0] == 1
+
+
+async def test_a_wrong_password_is_a_redis_that_does_not_answer(redis_url: str) -> None:
+    link = Link(redis_url.replace(redis_url.split("@", maxsplit=1)[0], "redis://:wrong"), SCRIPT)
+    await link.start()
+    assert link.state is State.DOWN
+    with pytest.raises(Unavailable):
+        await ask(link, ("a", 5, HOUR))
+    await link.close()
