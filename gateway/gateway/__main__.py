@@ -3,6 +3,7 @@
 from gateway.contract import load
 from gateway.servicer import GatewayServicer
 from gateway.settings import LIMITS, Settings, addresses
+from gateway.site import Site
 from gateway.watch import ServiceWatch
 from meshkit.health import State
 from meshkit.serve import run, serve
@@ -28,7 +29,7 @@ async def main() -> None:
     }
     await serve(
         settings,
-        servicers=[GatewayServicer([*watches.values(), limits])],
+        servicers=[GatewayServicer([*watches.values(), limits], Site.load())],
         dependencies=[*watches.values(), limits],
         stands_for={service: watches[owner] for service, owner in api.services.items() if owner in watches},
     )

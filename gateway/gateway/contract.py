@@ -31,10 +31,12 @@ class Rest:
     Attributes:
         verb: The HTTP method, e.g. ``GET``.
         template: The path as the proto gives it, e.g. ``/v1/cells/{cell}:disk``.
+        body: The field that the body is, ``*`` for the whole request, empty for none.
     """
 
     verb: str
     template: str
+    body: str = ""
 
     @property
     def pattern(self) -> str:
@@ -162,12 +164,17 @@ def _kind(method: Method, rest: tuple[Rest, ...], *, reads: bool) -> str:
     return plans.BATCH if any(_BATCH.search(each.template) for each in rest) else plans.CALL
 
 
+def rest_of(descriptor: MethodDescriptor) -> Iterator[Rest]:
+    """Yields the ways to call an RPC over REST, as its proto declares them."""
+    return _rest(descriptor.GetOptions().Extensions[annotations_pb2.http])
+
+
 def _rest(rule: http_pb2.HttpRule) -> Iterator[Rest]:
     verb = rule.WhichOneof("pattern")
     if verb == "custom":
-        yield Rest(rule.custom.kind, rule.custom.path)
+        yield Rest(rule.custom.kind, rule.custom.path, rule.body)
     elif verb is not None:
-        yield Rest(verb.upper(), getattr(rule, verb))
+        yield Rest(verb.upper(), getattr(rule, verb), rule.body)
     for further in rule.additional_bindings:
         yield from _rest(further)
 

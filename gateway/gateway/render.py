@@ -18,6 +18,7 @@ from gateway import tls_files
 from gateway.contract import Contract, load
 from gateway.local_replies import FLOOD, local_replies
 from gateway.settings import LIMITS, EdgeSettings, addresses
+from gateway.site import Site
 from meshkit.tls import mesh_name
 
 Replicas = Mapping[str, Sequence[tuple[str, int]]]
@@ -85,6 +86,7 @@ def render(contract: Contract, edge: EdgeSettings, clusters: Replicas, descripto
         replies=local_replies(contract),
         flood=FLOOD,
         said_before=_SAID_BEFORE,
+        site=Site.load(),
         descriptors=str(descriptors),
         secrets=tls_files.paths(descriptors),
         mesh_name=mesh_name,

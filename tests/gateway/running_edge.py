@@ -17,18 +17,20 @@ import httpx
 
 from gateway.contract import load
 from gateway.render import write
+from gateway.servicer import GatewayServicer
 from gateway.settings import EdgeSettings, Settings
+from gateway.site import Site
 from geomesh.gateway.v1 import gateway_pb2 as pb
-from geomesh.gateway.v1 import gateway_pb2_grpc
 from meshkit.serve import running
 
 Behaviour = Callable[[], Awaitable[pb.GetStatusResponse]]
 
 
-class Obedient(gateway_pb2_grpc.GatewayServiceServicer):
-    """A GatewayService that does what the test says, and keeps what came with the last call."""
+class Obedient(GatewayServicer):
+    """A GatewayService whose GetStatus does what the test says, and keeps what came with the last call."""
 
     def __init__(self) -> None:
+        super().__init__([], Site.load())
         self.reset()
 
     def reset(self) -> None:

@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from gateway.servicer import GatewayServicer
+from gateway.site import Site
 from gateway.watch import ServiceWatch
 from geomesh.gateway.v1 import gateway_pb2 as pb
 from geomesh.health.v1 import health_pb2, health_pb2_grpc
@@ -84,7 +85,7 @@ async def test_tells_what_a_replica_said_of_its_dependencies() -> None:
     replica.answer = health_pb2.GetHealthResponse(state=health_pb2.HEALTH_STATE_DEGRADED, dependencies=[redis])
     async with serving(replica) as port, watching(port) as watch:
         await becomes(watch, State.DEGRADED)
-        status = await GatewayServicer([watch]).GetStatus(pb.GetStatusRequest(), None)  # type: ignore[arg-type]  # not used
+        status = await GatewayServicer([watch], Site.load()).GetStatus(pb.GetStatusRequest(), None)  # type: ignore[arg-type]  # not used
     assert status.state == health_pb2.HEALTH_STATE_DEGRADED
     assert status.services[0].replicas[0].dependencies == [redis]
 
@@ -93,7 +94,7 @@ async def test_a_service_that_is_down_makes_the_status_an_error_that_tells_all()
     async with serving(Replica()) as port, watching(port) as well, watching(1) as gone:
         await becomes(well, State.OK)
         with pytest.raises(Unavailable, match="down: geocoder") as caught:
-            await GatewayServicer([well, gone]).GetStatus(pb.GetStatusRequest(), None)  # type: ignore[arg-type]  # not used
+            await GatewayServicer([well, gone], Site.load()).GetStatus(pb.GetStatusRequest(), None)  # type: ignore[arg-type]  # not used
     assert isinstance(caught.value.attached, pb.GetStatusResponse)
     states = [service.state for service in caught.value.attached.services]
     assert states == [health_pb2.HEALTH_STATE_OK, health_pb2.HEALTH_STATE_DOWN]

@@ -91,6 +91,7 @@ def _protos(folder: Path) -> str:
         _run("buf", "lint", str(image), "--path=geomesh"),
         _run("buf", "format", "--diff", "--exit-code", "protos"),
         *_drift(folder),
+        *_reference(folder, image),
     ]
     if _RELEASED.exists():
         complaints.append(_run("buf", "breaking", str(image), f"--against={_RELEASED}", "--path=geomesh"))
@@ -106,6 +107,23 @@ def _drift(folder: Path) -> Iterator[str]:
         _, differing, _ = filecmp.cmpfiles(folder, runtime, [str(path) for path in fresh & kept], shallow=False)
         for path in sorted({*map(str, fresh ^ kept), *differing}):
             yield f"runtime/{path} is not what the protos say; run `make protos` and commit the result"
+
+
+def _reference(folder: Path, image: Path) -> Iterator[str]:
+    """Yields what differs of the OpenAPI document and the pages made with it."""
+    document, pages = folder / "openapi.json", folder / "api-reference"
+    arguments = [f"--image={image}", f"--out={document}", f"--pages={pages}"]
+    if problem := _run("python", "-m", "gateway.openapi", *arguments):
+        yield problem
+        return
+    kept_pages = CHECKOUT / "docs" / "api-reference"
+    pairs = {document: CHECKOUT / "gateway" / "gateway" / "openapi.json"}
+    pairs |= {page: kept_pages / page.name for page in pages.iterdir()}
+    pairs |= {pages / page.name: page for page in kept_pages.glob("*.md")}
+    for fresh, kept in pairs.items():
+        if not (fresh.exists() and kept.exists() and filecmp.cmp(fresh, kept, shallow=False)):
+            yield f"{kept.relative_to(CHECKOUT)} is not what the protos say; run `make protos` and commit the result"
+    yield _run("openapi-spec-validator", "--errors=all", str(document))
 
 
 def _settings_page(folder: Path) -> str:

@@ -71,7 +71,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 22
     """RESOURCE_EXHAUSTED: the caller's limit of calls is used up."""
     ERROR_REASON_REQUEST_TOO_LARGE: _ErrorReason.ValueType  # 23
-    """RESOURCE_EXHAUSTED: the request has more bytes than the edge takes."""
+    """RESOURCE_EXHAUSTED, HTTP 413: the request has more bytes than the edge takes."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 24
     """DEADLINE_EXCEEDED: the answer was not ready in the time that the caller or the route gave."""
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 25
@@ -131,7 +131,7 @@ ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 21
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 22
 """RESOURCE_EXHAUSTED: the caller's limit of calls is used up."""
 ERROR_REASON_REQUEST_TOO_LARGE: ErrorReason.ValueType  # 23
-"""RESOURCE_EXHAUSTED: the request has more bytes than the edge takes."""
+"""RESOURCE_EXHAUSTED, HTTP 413: the request has more bytes than the edge takes."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 24
 """DEADLINE_EXCEEDED: the answer was not ready in the time that the caller or the route gave."""
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 25

@@ -22,19 +22,23 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from geomesh.health.v1 import health_pb2 as geomesh_dot_health_dot_v1_dot_health__pb2
 from geomesh.options.v1 import options_pb2 as geomesh_dot_options_dot_v1_dot_options__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n geomesh/gateway/v1/gateway.proto\x12\x12geomesh.gateway.v1\x1a\x1egeomesh/health/v1/health.proto\x1a geomesh/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"\x12\n\x10GetStatusRequest\"\x83\x01\n\x11GetStatusResponse\x12\x33\n\x05state\x18\x01 \x01(\x0e\x32\x1e.geomesh.health.v1.HealthStateB\x04\xe2\x41\x01\x03\x12\x39\n\x08services\x18\x02 \x03(\x0b\x32!.geomesh.gateway.v1.ServiceStatusB\x04\xe2\x41\x01\x03\"\x96\x01\n\rServiceStatus\x12\x15\n\x07service\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x33\n\x05state\x18\x02 \x01(\x0e\x32\x1e.geomesh.health.v1.HealthStateB\x04\xe2\x41\x01\x03\x12\x39\n\x08replicas\x18\x03 \x03(\x0b\x32!.geomesh.gateway.v1.ReplicaStatusB\x04\xe2\x41\x01\x03\"\x9c\x01\n\rReplicaStatus\x12\x33\n\x05state\x18\x01 \x01(\x0e\x32\x1e.geomesh.health.v1.HealthStateB\x04\xe2\x41\x01\x03\x12\x15\n\x07version\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12?\n\x0c\x64\x65pendencies\x18\x03 \x03(\x0b\x32#.geomesh.health.v1.DependencyHealthB\x04\xe2\x41\x01\x03\x32\x83\x01\n\x0eGatewayService\x12q\n\tGetStatus\x12$.geomesh.gateway.v1.GetStatusRequest\x1a%.geomesh.gateway.v1.GetStatusResponse\"\x17\x90\x02\x01\x88\xe8\x18\x01\x82\xd3\xe4\x93\x02\n\x12\x08/healthzb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n geomesh/gateway/v1/gateway.proto\x12\x12geomesh.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egeomesh/health/v1/health.proto\x1a geomesh/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\"\x13\n\x11GetOpenApiRequest\"\x10\n\x0eGetDocsRequest\"1\n\x12GetDocsFileRequest\x12\x1b\n\x04name\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\x10\x01\x18\x64\"\x12\n\x10GetStatusRequest\"\x83\x01\n\x11GetStatusResponse\x12\x33\n\x05state\x18\x01 \x01(\x0e\x32\x1e.geomesh.health.v1.HealthStateB\x04\xe2\x41\x01\x03\x12\x39\n\x08services\x18\x02 \x03(\x0b\x32!.geomesh.gateway.v1.ServiceStatusB\x04\xe2\x41\x01\x03\"\x96\x01\n\rServiceStatus\x12\x15\n\x07service\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x33\n\x05state\x18\x02 \x01(\x0e\x32\x1e.geomesh.health.v1.HealthStateB\x04\xe2\x41\x01\x03\x12\x39\n\x08replicas\x18\x03 \x03(\x0b\x32!.geomesh.gateway.v1.ReplicaStatusB\x04\xe2\x41\x01\x03\"\x9c\x01\n\rReplicaStatus\x12\x33\n\x05state\x18\x01 \x01(\x0e\x32\x1e.geomesh.health.v1.HealthStateB\x04\xe2\x41\x01\x03\x12\x15\n\x07version\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12?\n\x0c\x64\x65pendencies\x18\x03 \x03(\x0b\x32#.geomesh.health.v1.DependencyHealthB\x04\xe2\x41\x01\x03\x32\xf2\x03\n\x0eGatewayService\x12q\n\tGetStatus\x12$.geomesh.gateway.v1.GetStatusRequest\x1a%.geomesh.gateway.v1.GetStatusResponse\"\x17\x90\x02\x01\x88\xe8\x18\x01\x82\xd3\xe4\x93\x02\n\x12\x08/healthz\x12{\n\nGetOpenApi\x12%.geomesh.gateway.v1.GetOpenApiRequest\x1a\x14.google.api.HttpBody\"0\x90\x02\x01\x88\xe8\x18\x01\x92\xe8\x18\x10\x61pplication/json\x82\xd3\xe4\x93\x02\x0f\x12\r/openapi.json\x12\x66\n\x07GetDocs\x12\".geomesh.gateway.v1.GetDocsRequest\x1a\x14.google.api.HttpBody\"!\x90\x02\x01\x88\xe8\x18\x01\x92\xe8\x18\ttext/html\x82\xd3\xe4\x93\x02\x07\x12\x05/docs\x12\x87\x01\n\x0bGetDocsFile\x12&.geomesh.gateway.v1.GetDocsFileRequest\x1a\x14.google.api.HttpBody\":\x90\x02\x01\x88\xe8\x18\x01\x92\xe8\x18\x0ftext/javascript\x92\xe8\x18\x08text/css\x82\xd3\xe4\x93\x02\x0e\x12\x0c/docs/{name}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'geomesh.gateway.v1.gateway_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_GETDOCSFILEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETDOCSFILEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\272H\006r\004\020\001\030d'
   _globals['_GETSTATUSRESPONSE'].fields_by_name['state']._loaded_options = None
   _globals['_GETSTATUSRESPONSE'].fields_by_name['state']._serialized_options = b'\342A\001\003'
   _globals['_GETSTATUSRESPONSE'].fields_by_name['services']._loaded_options = None
@@ -53,14 +57,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPLICASTATUS'].fields_by_name['dependencies']._serialized_options = b'\342A\001\003'
   _globals['_GATEWAYSERVICE'].methods_by_name['GetStatus']._loaded_options = None
   _globals['_GATEWAYSERVICE'].methods_by_name['GetStatus']._serialized_options = b'\220\002\001\210\350\030\001\202\323\344\223\002\n\022\010/healthz'
-  _globals['_GETSTATUSREQUEST']._serialized_start=185
-  _globals['_GETSTATUSREQUEST']._serialized_end=203
-  _globals['_GETSTATUSRESPONSE']._serialized_start=206
-  _globals['_GETSTATUSRESPONSE']._serialized_end=337
-  _globals['_SERVICESTATUS']._serialized_start=340
-  _globals['_SERVICESTATUS']._serialized_end=490
-  _globals['_REPLICASTATUS']._serialized_start=493
-  _globals['_REPLICASTATUS']._serialized_end=649
-  _globals['_GATEWAYSERVICE']._serialized_start=652
-  _globals['_GATEWAYSERVICE']._serialized_end=783
+  _globals['_GATEWAYSERVICE'].methods_by_name['GetOpenApi']._loaded_options = None
+  _globals['_GATEWAYSERVICE'].methods_by_name['GetOpenApi']._serialized_options = b'\220\002\001\210\350\030\001\222\350\030\020application/json\202\323\344\223\002\017\022\r/openapi.json'
+  _globals['_GATEWAYSERVICE'].methods_by_name['GetDocs']._loaded_options = None
+  _globals['_GATEWAYSERVICE'].methods_by_name['GetDocs']._serialized_options = b'\220\002\001\210\350\030\001\222\350\030\ttext/html\202\323\344\223\002\007\022\005/docs'
+  _globals['_GATEWAYSERVICE'].methods_by_name['GetDocsFile']._loaded_options = None
+  _globals['_GATEWAYSERVICE'].methods_by_name['GetDocsFile']._serialized_options = b'\220\002\001\210\350\030\001\222\350\030\017text/javascript\222\350\030\010text/css\202\323\344\223\002\016\022\014/docs/{name}'
+  _globals['_GETOPENAPIREQUEST']._serialized_start=241
+  _globals['_GETOPENAPIREQUEST']._serialized_end=260
+  _globals['_GETDOCSREQUEST']._serialized_start=262
+  _globals['_GETDOCSREQUEST']._serialized_end=278
+  _globals['_GETDOCSFILEREQUEST']._serialized_start=280
+  _globals['_GETDOCSFILEREQUEST']._serialized_end=329
+  _globals['_GETSTATUSREQUEST']._serialized_start=331
+  _globals['_GETSTATUSREQUEST']._serialized_end=349
+  _globals['_GETSTATUSRESPONSE']._serialized_start=352
+  _globals['_GETSTATUSRESPONSE']._serialized_end=483
+  _globals['_SERVICESTATUS']._serialized_start=486
+  _globals['_SERVICESTATUS']._serialized_end=636
+  _globals['_REPLICASTATUS']._serialized_start=639
+  _globals['_REPLICASTATUS']._serialized_end=795
+  _globals['_GATEWAYSERVICE']._serialized_start=798
+  _globals['_GATEWAYSERVICE']._serialized_end=1296
 # @@protoc_insertion_point(module_scope)

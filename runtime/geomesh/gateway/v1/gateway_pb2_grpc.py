@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from geomesh.gateway.v1 import gateway_pb2 as geomesh_dot_gateway_dot_v1_dot_gateway__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -40,6 +41,21 @@ class GatewayServiceStub:
                 request_serializer=geomesh_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=geomesh_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.GetOpenApi = channel.unary_unary(
+                '/geomesh.gateway.v1.GatewayService/GetOpenApi',
+                request_serializer=geomesh_dot_gateway_dot_v1_dot_gateway__pb2.GetOpenApiRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.GetDocs = channel.unary_unary(
+                '/geomesh.gateway.v1.GatewayService/GetDocs',
+                request_serializer=geomesh_dot_gateway_dot_v1_dot_gateway__pb2.GetDocsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.GetDocsFile = channel.unary_unary(
+                '/geomesh.gateway.v1.GatewayService/GetDocsFile',
+                request_serializer=geomesh_dot_gateway_dot_v1_dot_gateway__pb2.GetDocsFileRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
 
 
 class GatewayServiceServicer:
@@ -55,6 +71,28 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetOpenApi(self, request, context):
+        """Returns this API as an OpenAPI 3.1 document: every REST route with its parameters, their rules, its replies and
+        its errors. It has an entity tag, and a request whose `if-none-match` names it is answered with 304.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDocs(self, request, context):
+        """Returns the API reference as a page for browsers. It loads nothing from other hosts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDocsFile(self, request, context):
+        """Returns a file that the API reference is made of. An unknown name ends with ROUTE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -62,6 +100,21 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=geomesh_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusRequest.FromString,
                     response_serializer=geomesh_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'GetOpenApi': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOpenApi,
+                    request_deserializer=geomesh_dot_gateway_dot_v1_dot_gateway__pb2.GetOpenApiRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetDocs': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDocs,
+                    request_deserializer=geomesh_dot_gateway_dot_v1_dot_gateway__pb2.GetDocsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetDocsFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDocsFile,
+                    request_deserializer=geomesh_dot_gateway_dot_v1_dot_gateway__pb2.GetDocsFileRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -92,6 +145,87 @@ class GatewayService:
             '/geomesh.gateway.v1.GatewayService/GetStatus',
             geomesh_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusRequest.SerializeToString,
             geomesh_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOpenApi(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.gateway.v1.GatewayService/GetOpenApi',
+            geomesh_dot_gateway_dot_v1_dot_gateway__pb2.GetOpenApiRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDocs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.gateway.v1.GatewayService/GetDocs',
+            geomesh_dot_gateway_dot_v1_dot_gateway__pb2.GetDocsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDocsFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.gateway.v1.GatewayService/GetDocsFile',
+            geomesh_dot_gateway_dot_v1_dot_gateway__pb2.GetDocsFileRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

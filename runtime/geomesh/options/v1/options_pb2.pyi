@@ -5,6 +5,7 @@ Options of geomesh's own that an RPC declares in its contract."""
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf.internal import extension_dict as _extension_dict
 import builtins as _builtins
@@ -75,5 +76,8 @@ PERMISSION_ADMIN_MONITORING: Permission.ValueType  # 10
 Global___Permission: _TypeAlias = Permission  # noqa: Y015
 
 REQUIRES_FIELD_NUMBER: _builtins.int
+MEDIA_TYPES_FIELD_NUMBER: _builtins.int
 requires: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Permission.ValueType]
 """The permission that the caller must hold. Required on every RPC."""
+media_types: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _containers.RepeatedScalarFieldContainer[_builtins.str]]
+"""The media types that an RPC which returns google.api.HttpBody replies with. Example: `text/event-stream`."""
