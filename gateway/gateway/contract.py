@@ -138,7 +138,7 @@ def _files(package: str) -> Iterator[FileDescriptor]:
 
 def _rpc(descriptor: MethodDescriptor) -> Rpc:
     method = method_of(descriptor)
-    rest = tuple(_rest(descriptor.GetOptions().Extensions[annotations_pb2.http]))
+    rest = tuple(rest_of(descriptor))
     reads = descriptor.GetOptions().idempotency_level == descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
     return Rpc(
         path=method.path,

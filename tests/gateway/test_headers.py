@@ -67,6 +67,21 @@ async def test_refuses_a_header_that_could_pass_for_another(client: httpx.AsyncC
     assert (await client.get("/healthz", headers={"x_forwarded_for": "8.8.8.8"})).status_code == 400
 
 
+@pytest.mark.parametrize("name", ["it's", "a!b", "~", "x&y", "x-%s"])
+async def test_a_header_that_grpc_cannot_carry_is_left_out(edge: Edge, client: httpx.AsyncClient, name: str) -> None:
+    assert (await client.get("/healthz", headers={name: "1", "x-kept": "1"})).status_code == 200
+    assert name not in edge.service.metadata
+    assert edge.service.metadata["x-kept"] == "1"
+
+
+@pytest.mark.parametrize(("name", "value"), [("x-text", b"caf\xe9"), ("x-some-bin", b"!!"), ("te", b"x")])
+async def test_a_header_value_that_grpc_cannot_carry_is_no_failure(
+    client: httpx.AsyncClient, name: str, value: bytes
+) -> None:
+    response = await client.get("/healthz", headers=[(name.encode(), value)])
+    assert response.status_code in {200, 400}, response.text
+
+
 async def test_a_rest_reply_says_nothing_of_grpc_or_envoy(client: httpx.AsyncClient) -> None:
     response = await client.get("/healthz")
     assert not [name for name in response.headers if name.startswith(("grpc-", "x-envoy-"))]

@@ -157,6 +157,7 @@ def components(documented: Mapping[str, Failure]) -> dict[str, Schema]:
             "RequestInfo",
             "The name under which every log knows the request; quote it when you report a problem.",
             requestId={"type": "string"},
+            servingData={"type": "string", "description": "Not used."},
         ),
     }
     other: Schema = {
@@ -171,6 +172,7 @@ def components(documented: Mapping[str, Failure]) -> dict[str, Schema]:
         "properties": {
             "field": {"type": "string", "description": "The path of the field, in the proto's names."},
             "description": {"type": "string", "description": "What is wrong with it."},
+            "reason": {"type": "string", "description": "Not used."},
         },
         "required": ["field", "description"],
     }
@@ -224,5 +226,5 @@ def _detail(name: str, description: str, **properties: Schema) -> Schema:
         "type": "object",
         "description": description,
         "properties": {"@type": {"const": f"{TYPE_URL}{name}"}, **properties},
-        "required": ["@type", *(each for each in properties if each != "metadata")],
+        "required": ["@type", *(each for each in properties if each not in {"metadata", "servingData"})],
     }

@@ -28,7 +28,7 @@ _STRING_FORMATS = {
     "uri_ref": "uri-reference",
     "uuid": "uuid",
 }
-_STRING_KEYWORDS = {"min_len": "minLength", "max_len": "maxLength", "pattern": "pattern", "const": "const"}
+_STRING_KEYWORDS = {"min_len": "minLength", "max_len": "maxLength", "const": "const"}
 
 
 class UnknownRuleError(Exception):
@@ -116,7 +116,9 @@ def _number(name: str, value: Any, target: Target) -> list[str]:
 
 def _string(name: str, value: Any, target: Target) -> list[str]:
     schema = target.schema
-    if name in _STRING_KEYWORDS:
+    if name == "pattern":
+        schema["pattern"] = _portable(value)
+    elif name in _STRING_KEYWORDS:
         schema[_STRING_KEYWORDS[name]] = value
     elif name in _STRING_FORMATS:
         schema["format"] = _STRING_FORMATS[name]
@@ -136,6 +138,14 @@ def _string(name: str, value: Any, target: Target) -> list[str]:
     else:
         raise UnknownRuleError(f"string.{name}")
     return []
+
+
+def _portable(pattern: str) -> str:
+    """Returns an expression that every JSON Schema library reads; few know the classes of Unicode that RE2 has."""
+    portable = pattern.replace(r"\P{Cc}", r"[^\x00-\x1f\x7f-\x9f]").replace(r"\p{Cc}", r"[\x00-\x1f\x7f-\x9f]")
+    if re.search(r"\\[pPzQE]|\(\?", portable):
+        raise UnknownRuleError(f"pattern {pattern}")
+    return portable
 
 
 def _repeated(name: str, value: Any, target: Target) -> list[str]:

@@ -134,14 +134,16 @@ class AirQualityServiceServicer:
     def GetCurrentConditions(self, request, context):
         """Returns the air at a place, now or at a past moment: concentrations, the index under the table in force at that
         moment, advice, and which stations it rests on. Where no station is near enough, or none has reported recently
-        enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing.
+        enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. A `q` that
+        names no place ends with PLACE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListReadings(self, request, context):
-        """Lists readings as they were reported, of one station or of the stations around a point, the newest first.
+        """Lists readings as they were reported, of one station or of the stations around a point, the newest first. An
+        unknown station ends with STATION_NOT_FOUND, a point without stations with NO_DATA_NEARBY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,7 +151,8 @@ class AirQualityServiceServicer:
 
     def GetHistory(self, request, context):
         """Returns hourly or daily values and indices of one station or of a place, with the coverage of each. Hours and days
-        without a reading are left out.
+        without a reading are left out. An unknown station ends with STATION_NOT_FOUND, a place without stations near enough
+        with NO_DATA_NEARBY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -54,13 +54,17 @@ class AirQualityServiceStub:
     GetCurrentConditions: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.GetCurrentConditionsRequest, _airquality_pb2.CurrentConditions]
     """Returns the air at a place, now or at a past moment: concentrations, the index under the table in force at that
     moment, advice, and which stations it rests on. Where no station is near enough, or none has reported recently
-    enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing.
+    enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. A `q` that
+    names no place ends with PLACE_NOT_FOUND.
     """
     ListReadings: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.ListReadingsRequest, _airquality_pb2.ListReadingsResponse]
-    """Lists readings as they were reported, of one station or of the stations around a point, the newest first."""
+    """Lists readings as they were reported, of one station or of the stations around a point, the newest first. An
+    unknown station ends with STATION_NOT_FOUND, a point without stations with NO_DATA_NEARBY.
+    """
     GetHistory: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.GetHistoryRequest, _airquality_pb2.History]
     """Returns hourly or daily values and indices of one station or of a place, with the coverage of each. Hours and days
-    without a reading are left out.
+    without a reading are left out. An unknown station ends with STATION_NOT_FOUND, a place without stations near enough
+    with NO_DATA_NEARBY.
     """
     ComputeIndex: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.ComputeIndexRequest, _airquality_pb2.ComputeIndexResponse]
     """Computes the index of concentrations that the caller brings. Each item gets its own result or error, in order."""
@@ -93,13 +97,17 @@ class AirQualityServiceAsyncStub(AirQualityServiceStub):
     GetCurrentConditions: _aio.UnaryUnaryMultiCallable[_airquality_pb2.GetCurrentConditionsRequest, _airquality_pb2.CurrentConditions]  # type: ignore[assignment]
     """Returns the air at a place, now or at a past moment: concentrations, the index under the table in force at that
     moment, advice, and which stations it rests on. Where no station is near enough, or none has reported recently
-    enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing.
+    enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. A `q` that
+    names no place ends with PLACE_NOT_FOUND.
     """
     ListReadings: _aio.UnaryUnaryMultiCallable[_airquality_pb2.ListReadingsRequest, _airquality_pb2.ListReadingsResponse]  # type: ignore[assignment]
-    """Lists readings as they were reported, of one station or of the stations around a point, the newest first."""
+    """Lists readings as they were reported, of one station or of the stations around a point, the newest first. An
+    unknown station ends with STATION_NOT_FOUND, a point without stations with NO_DATA_NEARBY.
+    """
     GetHistory: _aio.UnaryUnaryMultiCallable[_airquality_pb2.GetHistoryRequest, _airquality_pb2.History]  # type: ignore[assignment]
     """Returns hourly or daily values and indices of one station or of a place, with the coverage of each. Hours and days
-    without a reading are left out.
+    without a reading are left out. An unknown station ends with STATION_NOT_FOUND, a place without stations near enough
+    with NO_DATA_NEARBY.
     """
     ComputeIndex: _aio.UnaryUnaryMultiCallable[_airquality_pb2.ComputeIndexRequest, _airquality_pb2.ComputeIndexResponse]  # type: ignore[assignment]
     """Computes the index of concentrations that the caller brings. Each item gets its own result or error, in order."""
@@ -165,7 +173,8 @@ class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_airquality_pb2.CurrentConditions, _abc.Awaitable[_airquality_pb2.CurrentConditions]]:
         """Returns the air at a place, now or at a past moment: concentrations, the index under the table in force at that
         moment, advice, and which stations it rests on. Where no station is near enough, or none has reported recently
-        enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing.
+        enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. A `q` that
+        names no place ends with PLACE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -174,7 +183,9 @@ class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _airquality_pb2.ListReadingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_airquality_pb2.ListReadingsResponse, _abc.Awaitable[_airquality_pb2.ListReadingsResponse]]:
-        """Lists readings as they were reported, of one station or of the stations around a point, the newest first."""
+        """Lists readings as they were reported, of one station or of the stations around a point, the newest first. An
+        unknown station ends with STATION_NOT_FOUND, a point without stations with NO_DATA_NEARBY.
+        """
 
     @_abc_1.abstractmethod
     def GetHistory(
@@ -183,7 +194,8 @@ class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_airquality_pb2.History, _abc.Awaitable[_airquality_pb2.History]]:
         """Returns hourly or daily values and indices of one station or of a place, with the coverage of each. Hours and days
-        without a reading are left out.
+        without a reading are left out. An unknown station ends with STATION_NOT_FOUND, a place without stations near enough
+        with NO_DATA_NEARBY.
         """
 
     @_abc_1.abstractmethod

@@ -72,7 +72,7 @@ class AuthServiceServicer:
     def RefreshToken(self, request, context):
         """Exchanges the session's refresh token for a new pair, and spends it. A client that lost the answer may repeat the
         call within a short time and gets the same refresh token again. A spent token that comes later was copied: then
-        the session ends, for the thief and for its owner.
+        the session ends, for the thief and for its owner. What is no good ends with REFRESH_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

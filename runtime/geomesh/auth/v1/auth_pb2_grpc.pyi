@@ -40,7 +40,7 @@ class AuthServiceStub:
     RefreshToken: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RefreshTokenRequest, _auth_pb2.TokenPair]
     """Exchanges the session's refresh token for a new pair, and spends it. A client that lost the answer may repeat the
     call within a short time and gets the same refresh token again. A spent token that comes later was copied: then
-    the session ends, for the thief and for its owner.
+    the session ends, for the thief and for its owner. What is no good ends with REFRESH_TOKEN_INVALID.
     """
     WhoAmI: _grpc.UnaryUnaryMultiCallable[_auth_pb2.WhoAmIRequest, _auth_pb2.WhoAmIResponse]
     """Tells the caller what their access token says of them."""
@@ -59,7 +59,7 @@ class AuthServiceAsyncStub(AuthServiceStub):
     RefreshToken: _aio.UnaryUnaryMultiCallable[_auth_pb2.RefreshTokenRequest, _auth_pb2.TokenPair]  # type: ignore[assignment]
     """Exchanges the session's refresh token for a new pair, and spends it. A client that lost the answer may repeat the
     call within a short time and gets the same refresh token again. A spent token that comes later was copied: then
-    the session ends, for the thief and for its owner.
+    the session ends, for the thief and for its owner. What is no good ends with REFRESH_TOKEN_INVALID.
     """
     WhoAmI: _aio.UnaryUnaryMultiCallable[_auth_pb2.WhoAmIRequest, _auth_pb2.WhoAmIResponse]  # type: ignore[assignment]
     """Tells the caller what their access token says of them."""
@@ -87,7 +87,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_auth_pb2.TokenPair, _abc.Awaitable[_auth_pb2.TokenPair]]:
         """Exchanges the session's refresh token for a new pair, and spends it. A client that lost the answer may repeat the
         call within a short time and gets the same refresh token again. A spent token that comes later was copied: then
-        the session ends, for the thief and for its owner.
+        the session ends, for the thief and for its owner. What is no good ends with REFRESH_TOKEN_INVALID.
         """
 
     @_abc_1.abstractmethod

@@ -136,7 +136,8 @@ class SpatialIndexServiceServicer:
 
     def CoverArea(self, request, context):
         """Covers an area with H3 cells. An area that would take more than 50,000 cells before compaction is refused with
-        RESULT_TOO_LARGE before any work is done, by an estimate from its size and perimeter.
+        RESULT_TOO_LARGE before any work is done, by an estimate from its size and perimeter. One that is no area ends with
+        INVALID_GEOMETRY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,14 +163,15 @@ class SpatialIndexServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetEntity(self, request, context):
-        """Returns an entity of the caller's tenant, or else of the public one.
+        """Returns an entity of the caller's tenant, or else of the public one. Without either it ends with ENTITY_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteEntity(self, request, context):
-        """Deletes an entity of the caller's tenant. A position that arrives later stores it anew.
+        """Deletes an entity of the caller's tenant, or ends with ENTITY_NOT_FOUND. A position that arrives later stores it
+        anew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -184,7 +186,8 @@ class SpatialIndexServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FindWithin(self, request, context):
-        """Finds the entities within a bounding box, an area or a set of cells, in the order of their ids, page by page.
+        """Finds the entities within a bounding box, an area or a set of cells, in the order of their ids, page by page. An
+        area that is none ends with INVALID_GEOMETRY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,7 +51,8 @@ class SpatialIndexServiceStub:
     """Returns the cells within `k` steps of a cell, or those exactly `k` steps away. Around a pentagon there are fewer."""
     CoverArea: _grpc.UnaryUnaryMultiCallable[_spatial_index_pb2.CoverAreaRequest, _spatial_index_pb2.CoverAreaResponse]
     """Covers an area with H3 cells. An area that would take more than 50,000 cells before compaction is refused with
-    RESULT_TOO_LARGE before any work is done, by an estimate from its size and perimeter.
+    RESULT_TOO_LARGE before any work is done, by an estimate from its size and perimeter. One that is no area ends with
+    INVALID_GEOMETRY.
     """
     UpsertEntities: _grpc.UnaryUnaryMultiCallable[_spatial_index_pb2.UpsertEntitiesRequest, _spatial_index_pb2.UpsertEntitiesResponse]
     """Stores entities of the caller's tenant, or their new positions. Bad ones are reported by their index, the good ones
@@ -65,15 +66,19 @@ class SpatialIndexServiceStub:
     error may be sent again whole.
     """
     GetEntity: _grpc.UnaryUnaryMultiCallable[_spatial_index_pb2.GetEntityRequest, _spatial_index_pb2.Entity]
-    """Returns an entity of the caller's tenant, or else of the public one."""
+    """Returns an entity of the caller's tenant, or else of the public one. Without either it ends with ENTITY_NOT_FOUND."""
     DeleteEntity: _grpc.UnaryUnaryMultiCallable[_spatial_index_pb2.DeleteEntityRequest, _empty_pb2.Empty]
-    """Deletes an entity of the caller's tenant. A position that arrives later stores it anew."""
+    """Deletes an entity of the caller's tenant, or ends with ENTITY_NOT_FOUND. A position that arrives later stores it
+    anew.
+    """
     FindNearby: _grpc.UnaryUnaryMultiCallable[_spatial_index_pb2.FindNearbyRequest, _spatial_index_pb2.FindNearbyResponse]
     """Finds the entities nearest to a point, nearest first. Distances are geodesic, on the WGS84 ellipsoid, whatever
     lies between: the antimeridian and the poles are places like any other.
     """
     FindWithin: _grpc.UnaryUnaryMultiCallable[_spatial_index_pb2.FindWithinRequest, _spatial_index_pb2.FindWithinResponse]
-    """Finds the entities within a bounding box, an area or a set of cells, in the order of their ids, page by page."""
+    """Finds the entities within a bounding box, an area or a set of cells, in the order of their ids, page by page. An
+    area that is none ends with INVALID_GEOMETRY.
+    """
 
 @_typing.type_check_only
 class SpatialIndexServiceAsyncStub(SpatialIndexServiceStub):
@@ -97,7 +102,8 @@ class SpatialIndexServiceAsyncStub(SpatialIndexServiceStub):
     """Returns the cells within `k` steps of a cell, or those exactly `k` steps away. Around a pentagon there are fewer."""
     CoverArea: _aio.UnaryUnaryMultiCallable[_spatial_index_pb2.CoverAreaRequest, _spatial_index_pb2.CoverAreaResponse]  # type: ignore[assignment]
     """Covers an area with H3 cells. An area that would take more than 50,000 cells before compaction is refused with
-    RESULT_TOO_LARGE before any work is done, by an estimate from its size and perimeter.
+    RESULT_TOO_LARGE before any work is done, by an estimate from its size and perimeter. One that is no area ends with
+    INVALID_GEOMETRY.
     """
     UpsertEntities: _aio.UnaryUnaryMultiCallable[_spatial_index_pb2.UpsertEntitiesRequest, _spatial_index_pb2.UpsertEntitiesResponse]  # type: ignore[assignment]
     """Stores entities of the caller's tenant, or their new positions. Bad ones are reported by their index, the good ones
@@ -111,15 +117,19 @@ class SpatialIndexServiceAsyncStub(SpatialIndexServiceStub):
     error may be sent again whole.
     """
     GetEntity: _aio.UnaryUnaryMultiCallable[_spatial_index_pb2.GetEntityRequest, _spatial_index_pb2.Entity]  # type: ignore[assignment]
-    """Returns an entity of the caller's tenant, or else of the public one."""
+    """Returns an entity of the caller's tenant, or else of the public one. Without either it ends with ENTITY_NOT_FOUND."""
     DeleteEntity: _aio.UnaryUnaryMultiCallable[_spatial_index_pb2.DeleteEntityRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes an entity of the caller's tenant. A position that arrives later stores it anew."""
+    """Deletes an entity of the caller's tenant, or ends with ENTITY_NOT_FOUND. A position that arrives later stores it
+    anew.
+    """
     FindNearby: _aio.UnaryUnaryMultiCallable[_spatial_index_pb2.FindNearbyRequest, _spatial_index_pb2.FindNearbyResponse]  # type: ignore[assignment]
     """Finds the entities nearest to a point, nearest first. Distances are geodesic, on the WGS84 ellipsoid, whatever
     lies between: the antimeridian and the poles are places like any other.
     """
     FindWithin: _aio.UnaryUnaryMultiCallable[_spatial_index_pb2.FindWithinRequest, _spatial_index_pb2.FindWithinResponse]  # type: ignore[assignment]
-    """Finds the entities within a bounding box, an area or a set of cells, in the order of their ids, page by page."""
+    """Finds the entities within a bounding box, an area or a set of cells, in the order of their ids, page by page. An
+    area that is none ends with INVALID_GEOMETRY.
+    """
 
 class SpatialIndexServiceServicer(metaclass=_abc_1.ABCMeta):
     """Knows the H3 grid of the Earth and where entities are.
@@ -170,7 +180,8 @@ class SpatialIndexServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_spatial_index_pb2.CoverAreaResponse, _abc.Awaitable[_spatial_index_pb2.CoverAreaResponse]]:
         """Covers an area with H3 cells. An area that would take more than 50,000 cells before compaction is refused with
-        RESULT_TOO_LARGE before any work is done, by an estimate from its size and perimeter.
+        RESULT_TOO_LARGE before any work is done, by an estimate from its size and perimeter. One that is no area ends with
+        INVALID_GEOMETRY.
         """
 
     @_abc_1.abstractmethod
@@ -202,7 +213,7 @@ class SpatialIndexServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _spatial_index_pb2.GetEntityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_spatial_index_pb2.Entity, _abc.Awaitable[_spatial_index_pb2.Entity]]:
-        """Returns an entity of the caller's tenant, or else of the public one."""
+        """Returns an entity of the caller's tenant, or else of the public one. Without either it ends with ENTITY_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def DeleteEntity(
@@ -210,7 +221,9 @@ class SpatialIndexServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _spatial_index_pb2.DeleteEntityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes an entity of the caller's tenant. A position that arrives later stores it anew."""
+        """Deletes an entity of the caller's tenant, or ends with ENTITY_NOT_FOUND. A position that arrives later stores it
+        anew.
+        """
 
     @_abc_1.abstractmethod
     def FindNearby(
@@ -228,6 +241,8 @@ class SpatialIndexServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _spatial_index_pb2.FindWithinRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_spatial_index_pb2.FindWithinResponse, _abc.Awaitable[_spatial_index_pb2.FindWithinResponse]]:
-        """Finds the entities within a bounding box, an area or a set of cells, in the order of their ids, page by page."""
+        """Finds the entities within a bounding box, an area or a set of cells, in the order of their ids, page by page. An
+        area that is none ends with INVALID_GEOMETRY.
+        """
 
 def add_SpatialIndexServiceServicer_to_server(servicer: SpatialIndexServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

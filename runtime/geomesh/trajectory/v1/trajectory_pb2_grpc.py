@@ -92,7 +92,7 @@ class TrajectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetTrajectory(self, request, context):
-        """Returns a track, whole or simplified, in the format asked for.
+        """Returns a track, whole or simplified, in the format asked for. TRAJECTORY_NOT_FOUND without one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,6 +100,7 @@ class TrajectoryServiceServicer:
 
     def SummarizeTrajectory(self, request, context):
         """Returns what a track amounts to: how long, how far, how fast, where.
+        TRAJECTORY_NOT_FOUND without one, RESULT_TOO_LARGE for one that is too long.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,6 +108,7 @@ class TrajectoryServiceServicer:
 
     def DetectStays(self, request, context):
         """Returns the stay points of a track after Li et al. (2008), in the order of their arrival times.
+        TRAJECTORY_NOT_FOUND without one, RESULT_TOO_LARGE for one that is too long.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,11 +48,15 @@ class TrajectoryServiceStub:
     their index and the good ones kept.
     """
     GetTrajectory: _grpc.UnaryUnaryMultiCallable[_trajectory_pb2.GetTrajectoryRequest, _trajectory_pb2.Trajectory]
-    """Returns a track, whole or simplified, in the format asked for."""
+    """Returns a track, whole or simplified, in the format asked for. TRAJECTORY_NOT_FOUND without one."""
     SummarizeTrajectory: _grpc.UnaryUnaryMultiCallable[_trajectory_pb2.SummarizeTrajectoryRequest, _trajectory_pb2.TrajectorySummary]
-    """Returns what a track amounts to: how long, how far, how fast, where."""
+    """Returns what a track amounts to: how long, how far, how fast, where.
+    TRAJECTORY_NOT_FOUND without one, RESULT_TOO_LARGE for one that is too long.
+    """
     DetectStays: _grpc.UnaryUnaryMultiCallable[_trajectory_pb2.DetectStaysRequest, _trajectory_pb2.DetectStaysResponse]
-    """Returns the stay points of a track after Li et al. (2008), in the order of their arrival times."""
+    """Returns the stay points of a track after Li et al. (2008), in the order of their arrival times.
+    TRAJECTORY_NOT_FOUND without one, RESULT_TOO_LARGE for one that is too long.
+    """
 
 @_typing.type_check_only
 class TrajectoryServiceAsyncStub(TrajectoryServiceStub):
@@ -74,11 +78,15 @@ class TrajectoryServiceAsyncStub(TrajectoryServiceStub):
     their index and the good ones kept.
     """
     GetTrajectory: _aio.UnaryUnaryMultiCallable[_trajectory_pb2.GetTrajectoryRequest, _trajectory_pb2.Trajectory]  # type: ignore[assignment]
-    """Returns a track, whole or simplified, in the format asked for."""
+    """Returns a track, whole or simplified, in the format asked for. TRAJECTORY_NOT_FOUND without one."""
     SummarizeTrajectory: _aio.UnaryUnaryMultiCallable[_trajectory_pb2.SummarizeTrajectoryRequest, _trajectory_pb2.TrajectorySummary]  # type: ignore[assignment]
-    """Returns what a track amounts to: how long, how far, how fast, where."""
+    """Returns what a track amounts to: how long, how far, how fast, where.
+    TRAJECTORY_NOT_FOUND without one, RESULT_TOO_LARGE for one that is too long.
+    """
     DetectStays: _aio.UnaryUnaryMultiCallable[_trajectory_pb2.DetectStaysRequest, _trajectory_pb2.DetectStaysResponse]  # type: ignore[assignment]
-    """Returns the stay points of a track after Li et al. (2008), in the order of their arrival times."""
+    """Returns the stay points of a track after Li et al. (2008), in the order of their arrival times.
+    TRAJECTORY_NOT_FOUND without one, RESULT_TOO_LARGE for one that is too long.
+    """
 
 class TrajectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps the positions of moving things and answers questions about their tracks.
@@ -115,7 +123,7 @@ class TrajectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trajectory_pb2.GetTrajectoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_trajectory_pb2.Trajectory, _abc.Awaitable[_trajectory_pb2.Trajectory]]:
-        """Returns a track, whole or simplified, in the format asked for."""
+        """Returns a track, whole or simplified, in the format asked for. TRAJECTORY_NOT_FOUND without one."""
 
     @_abc_1.abstractmethod
     def SummarizeTrajectory(
@@ -123,7 +131,9 @@ class TrajectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trajectory_pb2.SummarizeTrajectoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_trajectory_pb2.TrajectorySummary, _abc.Awaitable[_trajectory_pb2.TrajectorySummary]]:
-        """Returns what a track amounts to: how long, how far, how fast, where."""
+        """Returns what a track amounts to: how long, how far, how fast, where.
+        TRAJECTORY_NOT_FOUND without one, RESULT_TOO_LARGE for one that is too long.
+        """
 
     @_abc_1.abstractmethod
     def DetectStays(
@@ -131,6 +141,8 @@ class TrajectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trajectory_pb2.DetectStaysRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_trajectory_pb2.DetectStaysResponse, _abc.Awaitable[_trajectory_pb2.DetectStaysResponse]]:
-        """Returns the stay points of a track after Li et al. (2008), in the order of their arrival times."""
+        """Returns the stay points of a track after Li et al. (2008), in the order of their arrival times.
+        TRAJECTORY_NOT_FOUND without one, RESULT_TOO_LARGE for one that is too long.
+        """
 
 def add_TrajectoryServiceServicer_to_server(servicer: TrajectoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
