@@ -104,7 +104,7 @@ Run that as root (or have it run), then the same command again."
 
 # Prints a digest of all that the virtualenv is made from.
 virtualenv_inputs() {
-  cat requirements.lock runtime/pyproject.toml services/*/pyproject.toml gateway/pyproject.toml deploy/local/pyproject.toml |
+  cat requirements.lock runtime/pyproject.toml runtime/stubs/pyproject.toml clients/python/pyproject.toml services/*/pyproject.toml gateway/pyproject.toml deploy/local/pyproject.toml |
     sha256sum | cut -d ' ' -f 1
 }
 
@@ -130,7 +130,7 @@ make_virtualenv() {
   rm -f "$uv_lock"
   .venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock ||
     fail "The packages of requirements.lock could not be installed; see above."
-  set -- -e runtime -e gateway -e deploy/local
+  set -- -e runtime/stubs -e runtime -e gateway -e deploy/local -e clients/python
   for service in services/*/; do
     set -- "$@" -e "./${service%/}"
   done

@@ -4,7 +4,7 @@ from typing import Final
 
 import asyncpg
 
-from meshkit.errors import DeadlineExceeded, MeshError, Unavailable
+from meshkit.errors import DeadlineExceeded, InvalidInput, MeshError, Reason, Unavailable
 
 DRIVER_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 # The connection is gone, or could not be made.
@@ -46,6 +46,9 @@ def ours(error: BaseException, dependency: str) -> MeshError | None:
         return DeadlineExceeded("the database did not answer in time")
     if isinstance(error, asyncpg.TransactionRollbackError):
         return Unavailable("another transaction was in the way", dependency=dependency, retry_after_seconds=0.1)
+    if isinstance(error, asyncpg.CharacterNotInRepertoireError | asyncpg.UntranslatableCharacterError):
+        # The rules of the protos name the field where they know it; this is for the field that they forgot.
+        return InvalidInput("request", "holds a NUL character, which no text may", reason=Reason.MALFORMED_REQUEST)
     if is_failure(error):
         return Unavailable(f"{dependency} does not answer", dependency=dependency)
     return None

@@ -183,6 +183,10 @@ def _options(settings: ServiceSettings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
+        # Envoy takes headers of 32 KiB, and sends a REST caller's path along as one of them. gRPC's own limit of 8 to 16
+        # would end such a call without any details.
+        ("grpc.max_metadata_size", 64 * 1024),
+        ("grpc.absolute_max_metadata_size", 64 * 1024),
         # Two servers that share a port were measured to pin all traffic to one of them.
         ("grpc.so_reuseport", 0),
         ("grpc.keepalive_time_ms", 30_000),

@@ -14,7 +14,7 @@ from pathlib import Path
 from geomesh_local.errors import StackError
 from geomesh_local.stack import CHECKOUT
 
-_TYPED = ("runtime/meshkit", "services", "gateway", "deploy/local", "protos", "bench", "tests")
+_TYPED = ("runtime/meshkit", "services", "gateway", "clients/python", "deploy/local", "protos", "bench", "tests")
 _GENERATED = ("geomesh", "buf")
 _RELEASED = CHECKOUT / "protos" / "released.binpb"
 _LINK_SETTINGS = "[tool.md_dead_link_check]\ncheck_web_links = false  # a check must not depend on the network\n"
