@@ -41,6 +41,14 @@ class Reason(StrEnum):
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     SHUTTING_DOWN = "SHUTTING_DOWN"
     INTERNAL = "INTERNAL"
+    SECOND_FACTOR_REQUIRED = "SECOND_FACTOR_REQUIRED"
+    SIGN_UP_CLOSED = "SIGN_UP_CLOSED"
+    ONE_TIME_TOKEN_INVALID = "ONE_TIME_TOKEN_INVALID"  # noqa: S105 -- the name of a reason
+    PASSWORD_TOO_WEAK = "PASSWORD_TOO_WEAK"  # noqa: S105 -- the name of a reason
+    TENANT_NOT_FOUND = "TENANT_NOT_FOUND"
+    USER_NOT_FOUND = "USER_NOT_FOUND"
+    ALREADY_EXISTS = "ALREADY_EXISTS"
+    STATE_FORBIDS = "STATE_FORBIDS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,14 @@ class InvalidInput(MeshError):
 
 class NotFound(MeshError):
     """Nothing has this name, or nothing that the caller may see."""
+
+
+class AlreadyExists(MeshError):
+    """There is one already."""
+
+
+class FailedPrecondition(MeshError):
+    """The request is right, and the state of things forbids it."""
 
 
 class Unauthenticated(MeshError):

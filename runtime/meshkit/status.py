@@ -14,6 +14,8 @@ from meshkit.errors import DOMAIN, InvalidInput, MeshError, Reason, ResourceExha
 _CODES: Final[dict[type[MeshError], int]] = {
     errors.InvalidInput: code_pb2.INVALID_ARGUMENT,
     errors.NotFound: code_pb2.NOT_FOUND,
+    errors.AlreadyExists: code_pb2.ALREADY_EXISTS,
+    errors.FailedPrecondition: code_pb2.FAILED_PRECONDITION,
     errors.Unauthenticated: code_pb2.UNAUTHENTICATED,
     errors.PermissionDenied: code_pb2.PERMISSION_DENIED,
     errors.ResourceExhausted: code_pb2.RESOURCE_EXHAUSTED,
@@ -116,6 +118,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError, dependency: str) -> MeshError:
 
 _PLAIN: Final[dict[grpc.StatusCode, type[MeshError]]] = {
     grpc.StatusCode.NOT_FOUND: errors.NotFound,
+    grpc.StatusCode.ALREADY_EXISTS: errors.AlreadyExists,
+    grpc.StatusCode.FAILED_PRECONDITION: errors.FailedPrecondition,
     grpc.StatusCode.UNAUTHENTICATED: errors.Unauthenticated,
     grpc.StatusCode.PERMISSION_DENIED: errors.PermissionDenied,
 }

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import asyncpg
 import pytest
 
-from auth.repository import QUERIES
+from auth.queries import QUERIES
 
 
 async def test_every_statement_can_be_prepared(owner_url: Callable[[str], str]) -> None:
@@ -15,14 +15,22 @@ async def test_every_statement_can_be_prepared(owner_url: Callable[[str], str]) 
     await connection.close()
 
 
-async def test_the_service_makes_neither_accounts_nor_keys(database_url: Callable[[str], str]) -> None:
+async def test_the_service_makes_no_keys_and_rewrites_no_history(database_url: Callable[[str], str]) -> None:
     connection = await asyncpg.connect(database_url("auth"))
-    for table in ("accounts", "signing_keys"):
-        for change in (f"DELETE FROM auth.{table}", f"UPDATE auth.{table} SET created_at = now()"):  # noqa: S608
-            with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await connection.execute(change)
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await connection.execute(QUERIES["add_account"], "a@b.example", "hash", "acme", ["system_admin"], "user")
+    for change in (
+        "DELETE FROM auth.signing_keys",
+        "UPDATE auth.signing_keys SET created_at = now()",
+        "DELETE FROM auth.tenants",
+        "INSERT INTO auth.audit_heads VALUES ('acme', 1, decode(repeat('00', 32), 'hex'))",
+        "UPDATE auth.audit_heads SET sequence = 0",
+        "UPDATE auth.audit_events SET outcome = 'success'",
+        "DELETE FROM auth.audit_events",
+        "TRUNCATE auth.audit_events",
+        "ALTER TABLE auth.audit_events DISABLE TRIGGER ALL",
+        "DROP POLICY own_tenant ON auth.accounts",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(change)
     await connection.close()
 
 

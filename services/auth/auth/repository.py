@@ -2,16 +2,14 @@
 
 import uuid
 from datetime import timedelta
-from typing import Final
 
 import asyncpg
 
 from auth.accounts import Account, Credentials, NewAccount
+from auth.queries import QUERIES
 from auth.sessions import Rotated
 from auth.signing_keys import PublicKey, StoredKey
-from meshkit.postgres import Connection, Postgres, load_queries
-
-QUERIES: Final = load_queries("auth")
+from meshkit.postgres import Connection, Postgres
 
 
 class AccountRepository:

@@ -29,7 +29,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ageomesh/auth/v1/auth.proto\x12\x0fgeomesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a geomesh/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"S\n\x0cLoginRequest\x12\x1d\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01\x12$\n\x08password\x18\x02 \x01(\tB\x12\x80\x01\x01\xe2\x41\x02\x02\x04\xbaH\x07r\x05\x10\x01\x18\x80\x02\"@\n\x13RefreshTokenRequest\x12)\n\rrefresh_token\x18\x01 \x01(\tB\x12\x80\x01\x01\xe2\x41\x02\x02\x04\xbaH\x07r\x05\x10\x01\x18\x80 \"\xb0\x01\n\tTokenPair\x12\x1d\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x03\x12\x18\n\ntoken_type\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12 \n\x12\x65xpires_in_seconds\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1e\n\rrefresh_token\x18\x04 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x03\x12(\n\x1arefresh_expires_in_seconds\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x03\"\x0f\n\rWhoAmIRequest\"\xb8\x01\n\x0eWhoAmIResponse\x12\x15\n\x07subject\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06tenant\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05roles\x18\x03 \x03(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0bpermissions\x18\x04 \x03(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04plan\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"\x10\n\x0eGetJwksRequest\"@\n\rJsonWebKeySet\x12/\n\x04keys\x18\x01 \x03(\x0b\x32\x1b.geomesh.auth.v1.JsonWebKeyB\x04\xe2\x41\x01\x03\"\xb0\x01\n\nJsonWebKey\x12\x11\n\x03kty\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03use\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03\x61lg\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03kid\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x03\x63rv\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03H\x00\x88\x01\x01\x12\x14\n\x01x\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03H\x01\x88\x01\x01\x12\x14\n\x01y\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03H\x02\x88\x01\x01\x42\x06\n\x04_crvB\x04\n\x02_xB\x04\n\x02_y2\xc0\x03\n\x0b\x41uthService\x12\x61\n\x05Login\x12\x1d.geomesh.auth.v1.LoginRequest\x1a\x1a.geomesh.auth.v1.TokenPair\"\x1d\x88\xe8\x18\x01\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/auth/login:\x01*\x12t\n\x0cRefreshToken\x12$.geomesh.auth.v1.RefreshTokenRequest\x1a\x1a.geomesh.auth.v1.TokenPair\"\"\x90\x02\x02\x88\xe8\x18\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth/refresh:\x01*\x12\x65\n\x06WhoAmI\x12\x1e.geomesh.auth.v1.WhoAmIRequest\x1a\x1f.geomesh.auth.v1.WhoAmIResponse\"\x1a\x90\x02\x01\x88\xe8\x18\x03\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/auth/me\x12q\n\x07GetJwks\x12\x1f.geomesh.auth.v1.GetJwksRequest\x1a\x1e.geomesh.auth.v1.JsonWebKeySet\"%\x90\x02\x01\x88\xe8\x18\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.jsonb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ageomesh/auth/v1/auth.proto\x12\x0fgeomesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a geomesh/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"q\n\x0cLoginRequest\x12\x1d\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01\x12$\n\x08password\x18\x02 \x01(\tB\x12\x80\x01\x01\xe2\x41\x02\x02\x04\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x1c\n\x04\x63ode\x18\x03 \x01(\tB\x0e\x80\x01\x01\xe2\x41\x01\x04\xbaH\x04r\x02\x18 \"@\n\x13RefreshTokenRequest\x12)\n\rrefresh_token\x18\x01 \x01(\tB\x12\x80\x01\x01\xe2\x41\x02\x02\x04\xbaH\x07r\x05\x10\x01\x18\x80 \"\xb0\x01\n\tTokenPair\x12\x1d\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x03\x12\x18\n\ntoken_type\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12 \n\x12\x65xpires_in_seconds\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1e\n\rrefresh_token\x18\x04 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x03\x12(\n\x1arefresh_expires_in_seconds\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x03\"\x0f\n\rWhoAmIRequest\"\xb8\x01\n\x0eWhoAmIResponse\x12\x15\n\x07subject\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06tenant\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05roles\x18\x03 \x03(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0bpermissions\x18\x04 \x03(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04plan\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"\x10\n\x0eGetJwksRequest\"@\n\rJsonWebKeySet\x12/\n\x04keys\x18\x01 \x03(\x0b\x32\x1b.geomesh.auth.v1.JsonWebKeyB\x04\xe2\x41\x01\x03\"\xb0\x01\n\nJsonWebKey\x12\x11\n\x03kty\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03use\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03\x61lg\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03kid\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x03\x63rv\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03H\x00\x88\x01\x01\x12\x14\n\x01x\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03H\x01\x88\x01\x01\x12\x14\n\x01y\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03H\x02\x88\x01\x01\x42\x06\n\x04_crvB\x04\n\x02_xB\x04\n\x02_y2\xc0\x03\n\x0b\x41uthService\x12\x61\n\x05Login\x12\x1d.geomesh.auth.v1.LoginRequest\x1a\x1a.geomesh.auth.v1.TokenPair\"\x1d\x88\xe8\x18\x01\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/auth/login:\x01*\x12t\n\x0cRefreshToken\x12$.geomesh.auth.v1.RefreshTokenRequest\x1a\x1a.geomesh.auth.v1.TokenPair\"\"\x90\x02\x02\x88\xe8\x18\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth/refresh:\x01*\x12\x65\n\x06WhoAmI\x12\x1e.geomesh.auth.v1.WhoAmIRequest\x1a\x1f.geomesh.auth.v1.WhoAmIResponse\"\x1a\x90\x02\x01\x88\xe8\x18\x03\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/auth/me\x12q\n\x07GetJwks\x12\x1f.geomesh.auth.v1.GetJwksRequest\x1a\x1e.geomesh.auth.v1.JsonWebKeySet\"%\x90\x02\x01\x88\xe8\x18\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.jsonb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOGINREQUEST'].fields_by_name['email']._serialized_options = b'\342A\001\002\272H\007r\005\030\376\001`\001'
   _globals['_LOGINREQUEST'].fields_by_name['password']._loaded_options = None
   _globals['_LOGINREQUEST'].fields_by_name['password']._serialized_options = b'\200\001\001\342A\002\002\004\272H\007r\005\020\001\030\200\002'
+  _globals['_LOGINREQUEST'].fields_by_name['code']._loaded_options = None
+  _globals['_LOGINREQUEST'].fields_by_name['code']._serialized_options = b'\200\001\001\342A\001\004\272H\004r\002\030 '
   _globals['_REFRESHTOKENREQUEST'].fields_by_name['refresh_token']._loaded_options = None
   _globals['_REFRESHTOKENREQUEST'].fields_by_name['refresh_token']._serialized_options = b'\200\001\001\342A\002\002\004\272H\007r\005\020\001\030\200 '
   _globals['_TOKENPAIR'].fields_by_name['access_token']._loaded_options = None
@@ -89,21 +91,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['GetJwks']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['GetJwks']._serialized_options = b'\220\002\001\210\350\030\001\202\323\344\223\002\030\022\026/.well-known/jwks.json'
   _globals['_LOGINREQUEST']._serialized_start=206
-  _globals['_LOGINREQUEST']._serialized_end=289
-  _globals['_REFRESHTOKENREQUEST']._serialized_start=291
-  _globals['_REFRESHTOKENREQUEST']._serialized_end=355
-  _globals['_TOKENPAIR']._serialized_start=358
-  _globals['_TOKENPAIR']._serialized_end=534
-  _globals['_WHOAMIREQUEST']._serialized_start=536
-  _globals['_WHOAMIREQUEST']._serialized_end=551
-  _globals['_WHOAMIRESPONSE']._serialized_start=554
-  _globals['_WHOAMIRESPONSE']._serialized_end=738
-  _globals['_GETJWKSREQUEST']._serialized_start=740
-  _globals['_GETJWKSREQUEST']._serialized_end=756
-  _globals['_JSONWEBKEYSET']._serialized_start=758
-  _globals['_JSONWEBKEYSET']._serialized_end=822
-  _globals['_JSONWEBKEY']._serialized_start=825
-  _globals['_JSONWEBKEY']._serialized_end=1001
-  _globals['_AUTHSERVICE']._serialized_start=1004
-  _globals['_AUTHSERVICE']._serialized_end=1452
+  _globals['_LOGINREQUEST']._serialized_end=319
+  _globals['_REFRESHTOKENREQUEST']._serialized_start=321
+  _globals['_REFRESHTOKENREQUEST']._serialized_end=385
+  _globals['_TOKENPAIR']._serialized_start=388
+  _globals['_TOKENPAIR']._serialized_end=564
+  _globals['_WHOAMIREQUEST']._serialized_start=566
+  _globals['_WHOAMIREQUEST']._serialized_end=581
+  _globals['_WHOAMIRESPONSE']._serialized_start=584
+  _globals['_WHOAMIRESPONSE']._serialized_end=768
+  _globals['_GETJWKSREQUEST']._serialized_start=770
+  _globals['_GETJWKSREQUEST']._serialized_end=786
+  _globals['_JSONWEBKEYSET']._serialized_start=788
+  _globals['_JSONWEBKEYSET']._serialized_end=852
+  _globals['_JSONWEBKEY']._serialized_start=855
+  _globals['_JSONWEBKEY']._serialized_end=1031
+  _globals['_AUTHSERVICE']._serialized_start=1034
+  _globals['_AUTHSERVICE']._serialized_end=1482
 # @@protoc_insertion_point(module_scope)

@@ -63,7 +63,8 @@ class AuthServiceServicer:
 
     def Login(self, request, context):
         """Exchanges an email address and a password for a pair of tokens, and begins a session. An unknown account, a wrong
-        password and an account that may not sign in end with the same LOGIN_FAILED after the same time.
+        password and an account that may not sign in end with the same LOGIN_FAILED after the same time. Where only the
+        second factor is missing, the call ends with SECOND_FACTOR_REQUIRED; repeat it with a code.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,7 +35,8 @@ class AuthServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AuthServiceAsyncStub: ...
     Login: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.TokenPair]
     """Exchanges an email address and a password for a pair of tokens, and begins a session. An unknown account, a wrong
-    password and an account that may not sign in end with the same LOGIN_FAILED after the same time.
+    password and an account that may not sign in end with the same LOGIN_FAILED after the same time. Where only the
+    second factor is missing, the call ends with SECOND_FACTOR_REQUIRED; repeat it with a code.
     """
     RefreshToken: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RefreshTokenRequest, _auth_pb2.TokenPair]
     """Exchanges the session's refresh token for a new pair, and spends it. A client that lost the answer may repeat the
@@ -54,7 +55,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Login: _aio.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.TokenPair]  # type: ignore[assignment]
     """Exchanges an email address and a password for a pair of tokens, and begins a session. An unknown account, a wrong
-    password and an account that may not sign in end with the same LOGIN_FAILED after the same time.
+    password and an account that may not sign in end with the same LOGIN_FAILED after the same time. Where only the
+    second factor is missing, the call ends with SECOND_FACTOR_REQUIRED; repeat it with a code.
     """
     RefreshToken: _aio.UnaryUnaryMultiCallable[_auth_pb2.RefreshTokenRequest, _auth_pb2.TokenPair]  # type: ignore[assignment]
     """Exchanges the session's refresh token for a new pair, and spends it. A client that lost the answer may repeat the
@@ -76,7 +78,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.TokenPair, _abc.Awaitable[_auth_pb2.TokenPair]]:
         """Exchanges an email address and a password for a pair of tokens, and begins a session. An unknown account, a wrong
-        password and an account that may not sign in end with the same LOGIN_FAILED after the same time.
+        password and an account that may not sign in end with the same LOGIN_FAILED after the same time. Where only the
+        second factor is missing, the call ends with SECOND_FACTOR_REQUIRED; repeat it with a code.
         """
 
     @_abc_1.abstractmethod

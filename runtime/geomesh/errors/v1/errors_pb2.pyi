@@ -80,6 +80,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL: a defect of ours. The request id in the reply finds it in the logs."""
     ERROR_REASON_METHOD_NOT_ALLOWED: _ErrorReason.ValueType  # 27
     """UNIMPLEMENTED, HTTP 405: the path exists, and does not take this HTTP method. Made by the edge."""
+    ERROR_REASON_SECOND_FACTOR_REQUIRED: _ErrorReason.ValueType  # 40
+    """UNAUTHENTICATED: the password is right, and the account has a second factor. Call again with a code."""
+    ERROR_REASON_SIGN_UP_CLOSED: _ErrorReason.ValueType  # 41
+    """PERMISSION_DENIED: accounts are made in another way here: by invitation, or by administrators alone."""
+    ERROR_REASON_ONE_TIME_TOKEN_INVALID: _ErrorReason.ValueType  # 42
+    """NOT_FOUND: the one-time token is unknown, expired or used."""
+    ERROR_REASON_PASSWORD_TOO_WEAK: _ErrorReason.ValueType  # 43
+    """INVALID_ARGUMENT: the password is a common one, or easily guessed from the address. Example: `password1`."""
+    ERROR_REASON_TENANT_NOT_FOUND: _ErrorReason.ValueType  # 44
+    """NOT_FOUND: no tenant that the caller may manage has this id."""
+    ERROR_REASON_USER_NOT_FOUND: _ErrorReason.ValueType  # 45
+    """NOT_FOUND: no user that the caller may manage has this id."""
+    ERROR_REASON_ALREADY_EXISTS: _ErrorReason.ValueType  # 46
+    """ALREADY_EXISTS: there is one with this id or address."""
+    ERROR_REASON_STATE_FORBIDS: _ErrorReason.ValueType  # 47
+    """FAILED_PRECONDITION: the state forbids it. Example: nobody could administer the mesh any more."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, for programs. The message beside it is for people and may change."""
@@ -140,4 +156,20 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 26
 """INTERNAL: a defect of ours. The request id in the reply finds it in the logs."""
 ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 27
 """UNIMPLEMENTED, HTTP 405: the path exists, and does not take this HTTP method. Made by the edge."""
+ERROR_REASON_SECOND_FACTOR_REQUIRED: ErrorReason.ValueType  # 40
+"""UNAUTHENTICATED: the password is right, and the account has a second factor. Call again with a code."""
+ERROR_REASON_SIGN_UP_CLOSED: ErrorReason.ValueType  # 41
+"""PERMISSION_DENIED: accounts are made in another way here: by invitation, or by administrators alone."""
+ERROR_REASON_ONE_TIME_TOKEN_INVALID: ErrorReason.ValueType  # 42
+"""NOT_FOUND: the one-time token is unknown, expired or used."""
+ERROR_REASON_PASSWORD_TOO_WEAK: ErrorReason.ValueType  # 43
+"""INVALID_ARGUMENT: the password is a common one, or easily guessed from the address. Example: `password1`."""
+ERROR_REASON_TENANT_NOT_FOUND: ErrorReason.ValueType  # 44
+"""NOT_FOUND: no tenant that the caller may manage has this id."""
+ERROR_REASON_USER_NOT_FOUND: ErrorReason.ValueType  # 45
+"""NOT_FOUND: no user that the caller may manage has this id."""
+ERROR_REASON_ALREADY_EXISTS: ErrorReason.ValueType  # 46
+"""ALREADY_EXISTS: there is one with this id or address."""
+ERROR_REASON_STATE_FORBIDS: ErrorReason.ValueType  # 47
+"""FAILED_PRECONDITION: the state forbids it. Example: nobody could administer the mesh any more."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

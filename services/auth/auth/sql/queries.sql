@@ -89,3 +89,10 @@ INSERT INTO auth.accounts (email, password_hash, tenant_id, roles, plan)
 VALUES ($1::text, $2::text, $3::text, $4::text[], $5::text)
 ON CONFLICT (email) DO NOTHING
 RETURNING account_id;
+
+-- name: append_audit_event
+-- Appends to a tenant's ($1) chain: the event ($2), its outcome ($3), the account that it happened to ($4), who did it
+-- ($5), from which address ($6), in which request ($7), and more ($8).
+SELECT auth.append_audit_event(
+  $1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::json
+);
