@@ -3,8 +3,8 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,17 @@ import grpc
 import pytest
 from argon2 import Parameters, PasswordHasher
 from argon2.low_level import ARGON2_VERSION, Type
-from google.protobuf.message import Message
+from google.protobuf.message import Message as Reply
 
-from auth.access_tokens import AccessTokens
 from auth.accounts import new_account
-from auth.passwords import Passwords
-from auth.refresh_tokens import RefreshTokens
-from auth.repository import AccountRepository, SessionRepository, SetUpRepository, SigningKeyRepository
-from auth.servicer import AuthServicer
-from auth.sessions import Sessions
+from auth.delivery import Message
+from auth.outbox import Outbox
+from auth.repository import SetUpRepository
 from auth.settings import Settings
-from auth.signing_keys import KeySeal, PublishedKeys, generate
+from auth.signing_keys import KeySeal, generate
+from auth.wiring import wire
+from geomesh.auth.v1 import account_pb2_grpc, admin_pb2_grpc, auth_pb2_grpc
 from geomesh.auth.v1 import auth_pb2 as pb
-from geomesh.auth.v1 import auth_pb2_grpc
-from meshkit.postgres import Postgres
 from meshkit.serve import running
 from meshkit.status import from_rpc_error
 
@@ -40,16 +37,56 @@ CHEAP = Parameters(
 """Some 5 ms."""
 
 
+class Mailbox:
+    """Where the tests find messages."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    async def deliver(self, message: Message) -> None:
+        """Keeps a message."""
+        self.messages.append(message)
+
+    async def close(self) -> None:
+        """Keeps them also afterwards."""
+
+
 @dataclass
 class Auth:
     """A running service, and the means to arrange what it finds."""
 
     stub: "auth_pb2_grpc.AuthServiceAsyncStub"
+    account: "account_pb2_grpc.AccountServiceAsyncStub"
+    admin: "admin_pb2_grpc.AdminServiceAsyncStub"
     settings: Settings
+    mailbox: Mailbox = field(default_factory=Mailbox)
+    outbox: Outbox | None = None
 
-    async def login(self, email: str = EMAIL, password: str = PASSWORD) -> pb.TokenPair:
+    async def login(self, email: str = EMAIL, password: str = PASSWORD, code: str = "") -> pb.TokenPair:
         """Signs in."""
-        return await self.stub.Login(pb.LoginRequest(email=email, password=password))
+        return await self.stub.Login(pb.LoginRequest(email=email, password=password, code=code))
+
+    async def bearer(self, email: str = EMAIL, password: str = PASSWORD, code: str = "") -> tuple[tuple[str, str], ...]:
+        """Signs in, and returns the metadata that proves it once the service knows its own keys."""
+        token = (await self.login(email, password, code)).access_token
+        with suppress(grpc.aio.AioRpcError):  # who may not read anything is known all the same
+            await self.who(token)
+        return (("authorization", f"Bearer {token}"),)
+
+    async def mails(self) -> list[Message]:
+        """Returns what was delivered until now, once nothing is under way."""
+        assert self.outbox
+        await self.outbox.finished()
+        return self.mailbox.messages
+
+    async def audit(self, tenant: str = "acme") -> list[tuple[str, str, str, str]]:
+        """Returns event, outcome, subject and details of everything in a tenant's log, the oldest first."""
+        async with self.owner() as connection:
+            rows = await connection.fetch(
+                "SELECT event, outcome, subject, details FROM auth.audit_events WHERE tenant_id = $1 ORDER BY sequence",
+                tenant,
+            )
+        return [tuple(row) for row in rows]
 
     async def refresh(self, token: str) -> pb.TokenPair:
         """Exchanges a refresh token."""
@@ -102,7 +139,7 @@ class Auth:
 Start = Callable[..., AbstractAsyncContextManager[Auth]]
 
 
-async def refusal(call: Awaitable[Message]) -> Any:
+async def refusal(call: Awaitable[Reply]) -> Any:
     """Returns the error that a call ends with, as a client of ours sees it."""
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await call
@@ -134,33 +171,29 @@ def make_settings(service_dsn: str, owner_dsn: str, tmp_path: Path, **changes: A
 
 
 @pytest.fixture
-def start(database_url: Callable[[str], str], owner_url: Callable[[str], str], tmp_path: Path) -> Start:
-    """Starts replicas on the test's database; the first one makes the signing key."""
+def start(database_url: Callable[[str], str], owner_url: Callable[[str], str], redis_url: str, tmp_path: Path) -> Start:
+    """Starts replicas on the test's stores; the first one makes the signing key."""
 
     @asynccontextmanager
     async def started(**changes: Any) -> AsyncIterator[Auth]:
-        settings = make_settings(database_url("auth"), owner_url("auth"), tmp_path, **changes)
+        own = {"redis_url": redis_url, "sign_in_account_burst": 10_000, "sign_in_address_burst": 10_000}
+        settings = make_settings(database_url("auth"), owner_url("auth"), tmp_path, **(own | changes))
         seal = KeySeal(settings.derive_keys("signing keys"))
         async with grpc.aio.insecure_channel(f"127.0.0.1:{settings.port}") as channel:
-            auth = Auth(auth_pb2_grpc.AuthServiceStub(channel), settings)
+            auth = Auth(
+                auth_pb2_grpc.AuthServiceStub(channel),
+                account_pb2_grpc.AccountServiceStub(channel),
+                admin_pb2_grpc.AdminServiceStub(channel),
+                settings,
+            )
             async with auth.owner() as connection:
                 repository = SetUpRepository(connection)
                 if not await repository.find_published_keys():
                     key = generate()
                     await repository.add_key(key.public, seal.close(key))
-            database = Postgres(settings)
-            keys = PublishedKeys(SigningKeyRepository(database), seal, keep_seconds=settings.signing_keys_seconds)
-            sessions = Sessions(
-                AccountRepository(database),
-                SessionRepository(database),
-                Passwords(threads=settings.password_threads, waiting=settings.password_waiting, parameters=CHEAP),
-                AccessTokens(settings.token_issuer, settings.token_audience, settings.access_token_seconds),
-                RefreshTokens(settings.derive_keys("refresh tokens")),
-                keys,
-                refresh_token_seconds=settings.refresh_token_seconds,
-                refresh_grace_seconds=settings.refresh_grace_seconds,
-            )
-            async with running(settings, servicers=[AuthServicer(sessions, keys)], dependencies=[database]):
+            wired = wire(settings, parameters=CHEAP, delivery=auth.mailbox)
+            auth.outbox = wired.outbox
+            async with running(settings, servicers=wired.servicers, dependencies=wired.dependencies):
                 yield auth
 
     return started

@@ -42,7 +42,7 @@ async def test_an_unknown_account_and_a_wrong_password_look_the_same(auth: Auth)
         await refusal(auth.login("disabled@acme.example", "wrong")),
     ]
     assert {(type(error).__name__, error.reason, error.message) for error in refusals} == {
-        ("Unauthenticated", Reason.LOGIN_FAILED, "the email address or the password is wrong")
+        ("Unauthenticated", Reason.LOGIN_FAILED, "the email address, the password or the code is wrong")
     }
 
 
@@ -192,7 +192,7 @@ async def test_no_log_line_holds_a_secret(auth: Auth, capfd: pytest.CaptureFixtu
 
 def test_a_message_with_secrets_prints_none_of_them() -> None:
     for message in (
-        pb.LoginRequest(email=EMAIL, password="a-secret"),
+        pb.LoginRequest(email=EMAIL, password="a-secret", code="a-secret"),
         pb.RefreshTokenRequest(refresh_token="a-secret"),
         pb.TokenPair(access_token="a-secret", refresh_token="a-secret"),
     ):

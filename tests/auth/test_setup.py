@@ -12,9 +12,9 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from auth.account_repository import AccountRepository
 from auth.accounts import ADMINISTRATOR_EMAIL, new_account
 from auth.passwords import Passwords
-from auth.repository import AccountRepository
 from auth.settings import Settings
 from auth.setup import SetUpError, create_user, set_up
 from auth.signing_keys import KeySeal

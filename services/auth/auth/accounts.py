@@ -22,6 +22,9 @@ ADMINISTRATOR_EMAIL: Final = "admin@localhost"
 LEAST_PASSWORD_LENGTH: Final = 8
 """Characters of a password at least (NIST SP 800-63B, section 5.1.1.2)."""
 
+USUAL_PLAN: Final = "user"
+"""The plan of a tenant that nobody chose one for."""
+
 _PLAN_OF_ROLE: Final = {
     PUBLIC_ROLE: "public",
     USER_ROLE: "user",
@@ -57,11 +60,13 @@ class Credentials:
         account: The account.
         password_hash: Argon2's own encoding.
         is_active: Whether it may sign in.
+        totp_sealed: The sealed secret of the second factor; None without one.
     """
 
     account: Account
     password_hash: str
     is_active: bool
+    totp_sealed: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

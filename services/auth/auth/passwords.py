@@ -5,6 +5,7 @@ import secrets
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from argon2 import Parameters, PasswordHasher
@@ -18,11 +19,17 @@ ResultT = TypeVar("ResultT")
 _RETRY_SECONDS: Final = 1.0
 
 
+def cost(memory_kib: int, passes: int, lanes: int) -> Parameters:
+    """Returns the parameters of Argon2id that cost so much, with RFC 9106's lengths of salt and tag."""
+    return replace(RFC_9106_LOW_MEMORY, memory_cost=memory_kib, time_cost=passes, parallelism=lanes)
+
+
 class Passwords:
     """Makes and checks password hashes.
 
-    The parameters are the second recommendation of RFC 9106, section 4: 3 passes over 64 MiB in 4 lanes. Checking a
-    password is meant to be costly, so what does not fit the threads and a short queue is refused.
+    The parameters are the second recommendation of RFC 9106, section 4: 3 passes over 64 MiB in 4 lanes, unless
+    `python -m auth.calibrate` found others for the machine. Checking a password is meant to be costly, so what does not
+    fit the threads and a short queue is refused.
     """
 
     def __init__(self, *, threads: int, waiting: int, parameters: Parameters = RFC_9106_LOW_MEMORY) -> None:
@@ -56,6 +63,18 @@ class Passwords:
         """
         matches = await self._run(lambda: self._matches(password_hash or self._decoy, password))
         return matches and password_hash is not None
+
+    def is_outdated(self, password_hash: str) -> bool:
+        """Tells whether a hash was made at another cost than new ones are."""
+        return self._hasher.check_needs_rehash(password_hash)
+
+    async def run(self, work: Callable[[], ResultT]) -> ResultT:
+        """Does other costly work on the same threads.
+
+        Raises:
+            ResourceExhausted: Too many passwords are in work.
+        """
+        return await self._run(work)
 
     def _matches(self, password_hash: str, password: str) -> bool:
         try:

@@ -1,27 +1,15 @@
-"""Accounts, sessions and keys in Postgres."""
+"""Sessions and keys in Postgres, and what set-up makes."""
 
 import uuid
 from datetime import timedelta
 
 import asyncpg
 
-from auth.accounts import Account, Credentials, NewAccount
+from auth.accounts import Account, NewAccount
 from auth.queries import QUERIES
 from auth.sessions import Rotated
 from auth.signing_keys import PublicKey, StoredKey
 from meshkit.postgres import Connection, Postgres
-
-
-class AccountRepository:
-    """Finds accounts, whatever their tenant: nobody has one before they have signed in."""
-
-    def __init__(self, database: Postgres) -> None:
-        self._database = database
-
-    async def find(self, email: str) -> Credentials | None:
-        """Returns the account with this address in small letters."""
-        row = await self._database.fetchrow(QUERIES["find_account"], email)
-        return Credentials(_account(row), row["password_hash"], row["is_active"]) if row else None
 
 
 class SessionRepository:

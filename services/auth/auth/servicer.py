@@ -5,7 +5,9 @@ from typing import Any, Final
 import grpc
 
 from auth import convert
+from auth.caller import address_of
 from auth.sessions import Sessions
+from auth.signing_in import SignIn
 from auth.signing_keys import PublishedKeys
 from geomesh.auth.v1 import auth_pb2 as pb
 from geomesh.auth.v1.auth_pb2_grpc import AuthServiceServicer
@@ -20,16 +22,17 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class AuthServicer(AuthServiceServicer):
-    """Translates; what is to be known is known by `sessions` and `keys`."""
+    """Translates; what is to be known is known by `sign_in`, `sessions` and `keys`."""
 
-    def __init__(self, sessions: Sessions, keys: PublishedKeys) -> None:
+    def __init__(self, sign_in: SignIn, sessions: Sessions, keys: PublishedKeys) -> None:
         """Takes the domain."""
+        self._sign_in = sign_in
         self._sessions = sessions
         self._keys = keys
 
     async def Login(self, request: pb.LoginRequest, context: Context) -> pb.TokenPair:
         """Begins a session."""
-        tokens = await self._sessions.login(request.email, request.password)
+        tokens = await self._sign_in.sign_in(request.email, request.password, request.code, address_of(context))
         await context.send_initial_metadata(_NEVER_KEPT)
         return convert.token_pair(tokens)
 

@@ -1,4 +1,4 @@
-"""Sessions: they begin with a password and live on by refresh tokens, each of which is good for one use."""
+"""Sessions: they begin when someone signs in and live on by refresh tokens, each of which is good for one use."""
 
 import uuid
 from dataclasses import dataclass
@@ -7,8 +7,7 @@ from typing import Protocol
 import structlog
 
 from auth.access_tokens import AccessTokens
-from auth.accounts import Account, Credentials, normalize_email
-from auth.passwords import Passwords
+from auth.accounts import Account
 from auth.refresh_tokens import RefreshTokens, digest
 from auth.signing_keys import PublishedKeys
 from meshkit.errors import Reason, Unauthenticated
@@ -41,14 +40,6 @@ class Rotated:
     refresh_seconds: int
 
 
-class Accounts(Protocol):
-    """Where accounts are kept."""
-
-    async def find(self, email: str) -> Credentials | None:
-        """Returns the account with this address."""
-        ...
-
-
 class SessionStore(Protocol):
     """Where sessions are kept."""
 
@@ -71,13 +62,11 @@ class SessionStore(Protocol):
 
 
 class Sessions:
-    """Signs in and keeps signed in."""
+    """Begins sessions and keeps them going."""
 
     def __init__(
         self,
-        accounts: Accounts,
         store: SessionStore,
-        passwords: Passwords,
         access_tokens: AccessTokens,
         refresh_tokens: RefreshTokens,
         keys: PublishedKeys,
@@ -86,29 +75,18 @@ class Sessions:
         refresh_grace_seconds: float,
     ) -> None:
         """Takes what it works with, and how long refresh tokens are good and may be repeated."""
-        self._accounts = accounts
         self._store = store
-        self._passwords = passwords
         self._access_tokens = access_tokens
         self._refresh_tokens = refresh_tokens
         self._keys = keys
         self._seconds = refresh_token_seconds
         self._grace_seconds = refresh_grace_seconds
 
-    async def login(self, email: str, password: str) -> Tokens:
-        """Begins a session.
-
-        Raises:
-            Unauthenticated: LOGIN_FAILED, whatever of the two is wrong, and after the same time.
-            ResourceExhausted: Too many sign in at once.
-        """
-        found = await self._accounts.find(normalize_email(email))
-        is_right = await self._passwords.verify(found.password_hash if found else None, password)
-        if found is None or not is_right or not found.is_active:
-            raise Unauthenticated(Reason.LOGIN_FAILED, "the email address or the password is wrong")
+    async def begin(self, account: Account) -> Tokens:
+        """Begins a session of an account that was proved to call."""
         token = self._refresh_tokens.first()
-        await self._store.begin(uuid.uuid4(), found.account.id, digest(token), seconds=self._seconds)
-        return await self._tokens(found.account, token, self._seconds)
+        await self._store.begin(uuid.uuid4(), account.id, digest(token), seconds=self._seconds)
+        return await self._tokens(account, token, self._seconds)
 
     async def refresh(self, token: str) -> Tokens:
         """Spends a refresh token.

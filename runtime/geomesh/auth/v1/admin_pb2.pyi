@@ -650,6 +650,28 @@ class ResumeUserRequest(_message.Message):
 Global___ResumeUserRequest: _TypeAlias = ResumeUserRequest  # noqa: Y015
 
 @_typing.final
+class ResetUserTotpRequest(_message.Message):
+    """Whose second factor to take away."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """The user."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResetUserTotpRequest: _TypeAlias = ResetUserTotpRequest  # noqa: Y015
+
+@_typing.final
 class DeleteUserRequest(_message.Message):
     """Which user to delete."""
 
@@ -878,6 +900,7 @@ class VerifyAuditLogResponse(_message.Message):
     HEAD_HASH_FIELD_NUMBER: _builtins.int
     BROKEN_SEQUENCE_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
     intact: _builtins.bool
     """Whether every hash is right and follows the one before."""
     head_sequence: _builtins.int
@@ -888,6 +911,8 @@ class VerifyAuditLogResponse(_message.Message):
     """The number of the first event that is missing or was changed; 0 if none."""
     problem: _builtins.str
     """What is wrong with it."""
+    complete: _builtins.bool
+    """Whether the end of the log was reached. If not, call again with the head to go on."""
     def __init__(
         self,
         *,
@@ -896,10 +921,11 @@ class VerifyAuditLogResponse(_message.Message):
         head_hash: _builtins.bytes = ...,
         broken_sequence: _builtins.int = ...,
         problem: _builtins.str = ...,
+        complete: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broken_sequence", b"broken_sequence", "head_hash", b"head_hash", "head_sequence", b"head_sequence", "intact", b"intact", "problem", b"problem"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broken_sequence", b"broken_sequence", "complete", b"complete", "head_hash", b"head_hash", "head_sequence", b"head_sequence", "intact", b"intact", "problem", b"problem"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -102,6 +102,11 @@ class AdminServiceStub:
                 request_serializer=geomesh_dot_auth_dot_v1_dot_admin__pb2.ResumeUserRequest.SerializeToString,
                 response_deserializer=geomesh_dot_auth_dot_v1_dot_admin__pb2.User.FromString,
                 _registered_method=True)
+        self.ResetUserTotp = channel.unary_unary(
+                '/geomesh.auth.v1.AdminService/ResetUserTotp',
+                request_serializer=geomesh_dot_auth_dot_v1_dot_admin__pb2.ResetUserTotpRequest.SerializeToString,
+                response_deserializer=geomesh_dot_auth_dot_v1_dot_admin__pb2.User.FromString,
+                _registered_method=True)
         self.DeleteUser = channel.unary_unary(
                 '/geomesh.auth.v1.AdminService/DeleteUser',
                 request_serializer=geomesh_dot_auth_dot_v1_dot_admin__pb2.DeleteUserRequest.SerializeToString,
@@ -199,7 +204,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetUserRoles(self, request, context):
-        """Gives a user other roles, from their next token on.
+        """Gives a user other roles. What these allow in addition they may from their next token on; if anything is taken away,
+        their sessions end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -214,6 +220,13 @@ class AdminServiceServicer:
 
     def ResumeUser(self, request, context):
         """Lets a user in again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetUserTotp(self, request, context):
+        """Takes a lost second factor away, with its recovery codes, and ends the user's sessions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -307,6 +320,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
             'ResumeUser': grpc.unary_unary_rpc_method_handler(
                     servicer.ResumeUser,
                     request_deserializer=geomesh_dot_auth_dot_v1_dot_admin__pb2.ResumeUserRequest.FromString,
+                    response_serializer=geomesh_dot_auth_dot_v1_dot_admin__pb2.User.SerializeToString,
+            ),
+            'ResetUserTotp': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetUserTotp,
+                    request_deserializer=geomesh_dot_auth_dot_v1_dot_admin__pb2.ResetUserTotpRequest.FromString,
                     response_serializer=geomesh_dot_auth_dot_v1_dot_admin__pb2.User.SerializeToString,
             ),
             'DeleteUser': grpc.unary_unary_rpc_method_handler(
@@ -678,6 +696,33 @@ class AdminService:
             target,
             '/geomesh.auth.v1.AdminService/ResumeUser',
             geomesh_dot_auth_dot_v1_dot_admin__pb2.ResumeUserRequest.SerializeToString,
+            geomesh_dot_auth_dot_v1_dot_admin__pb2.User.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetUserTotp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.auth.v1.AdminService/ResetUserTotp',
+            geomesh_dot_auth_dot_v1_dot_admin__pb2.ResetUserTotpRequest.SerializeToString,
             geomesh_dot_auth_dot_v1_dot_admin__pb2.User.FromString,
             options,
             channel_credentials,

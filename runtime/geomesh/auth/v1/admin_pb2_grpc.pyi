@@ -63,11 +63,15 @@ class AdminServiceStub:
     ListUsers: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListUsersRequest, _admin_pb2.ListUsersResponse]
     """Lists users by their addresses."""
     SetUserRoles: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SetUserRolesRequest, _admin_pb2.User]
-    """Gives a user other roles, from their next token on."""
+    """Gives a user other roles. What these allow in addition they may from their next token on; if anything is taken away,
+    their sessions end.
+    """
     SuspendUser: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SuspendUserRequest, _admin_pb2.User]
     """Keeps a user out and ends their sessions."""
     ResumeUser: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ResumeUserRequest, _admin_pb2.User]
     """Lets a user in again."""
+    ResetUserTotp: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ResetUserTotpRequest, _admin_pb2.User]
+    """Takes a lost second factor away, with its recovery codes, and ends the user's sessions."""
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DeleteUserRequest, _admin_pb2.DeleteUserResponse]
     """Deletes a user, with their sessions. What they stored belongs to the tenant and stays; so does the audit log."""
     ListAuditEvents: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListAuditEventsRequest, _admin_pb2.ListAuditEventsResponse]
@@ -112,11 +116,15 @@ class AdminServiceAsyncStub(AdminServiceStub):
     ListUsers: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListUsersRequest, _admin_pb2.ListUsersResponse]  # type: ignore[assignment]
     """Lists users by their addresses."""
     SetUserRoles: _aio.UnaryUnaryMultiCallable[_admin_pb2.SetUserRolesRequest, _admin_pb2.User]  # type: ignore[assignment]
-    """Gives a user other roles, from their next token on."""
+    """Gives a user other roles. What these allow in addition they may from their next token on; if anything is taken away,
+    their sessions end.
+    """
     SuspendUser: _aio.UnaryUnaryMultiCallable[_admin_pb2.SuspendUserRequest, _admin_pb2.User]  # type: ignore[assignment]
     """Keeps a user out and ends their sessions."""
     ResumeUser: _aio.UnaryUnaryMultiCallable[_admin_pb2.ResumeUserRequest, _admin_pb2.User]  # type: ignore[assignment]
     """Lets a user in again."""
+    ResetUserTotp: _aio.UnaryUnaryMultiCallable[_admin_pb2.ResetUserTotpRequest, _admin_pb2.User]  # type: ignore[assignment]
+    """Takes a lost second factor away, with its recovery codes, and ends the user's sessions."""
     DeleteUser: _aio.UnaryUnaryMultiCallable[_admin_pb2.DeleteUserRequest, _admin_pb2.DeleteUserResponse]  # type: ignore[assignment]
     """Deletes a user, with their sessions. What they stored belongs to the tenant and stays; so does the audit log."""
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListAuditEventsRequest, _admin_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
@@ -224,7 +232,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.SetUserRolesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.User, _abc.Awaitable[_admin_pb2.User]]:
-        """Gives a user other roles, from their next token on."""
+        """Gives a user other roles. What these allow in addition they may from their next token on; if anything is taken away,
+        their sessions end.
+        """
 
     @_abc_1.abstractmethod
     def SuspendUser(
@@ -241,6 +251,14 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.User, _abc.Awaitable[_admin_pb2.User]]:
         """Lets a user in again."""
+
+    @_abc_1.abstractmethod
+    def ResetUserTotp(
+        self,
+        request: _admin_pb2.ResetUserTotpRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.User, _abc.Awaitable[_admin_pb2.User]]:
+        """Takes a lost second factor away, with its recovery codes, and ends the user's sessions."""
 
     @_abc_1.abstractmethod
     def DeleteUser(

@@ -80,21 +80,21 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL: a defect of ours. The request id in the reply finds it in the logs."""
     ERROR_REASON_METHOD_NOT_ALLOWED: _ErrorReason.ValueType  # 27
     """UNIMPLEMENTED, HTTP 405: the path exists, and does not take this HTTP method. Made by the edge."""
-    ERROR_REASON_SECOND_FACTOR_REQUIRED: _ErrorReason.ValueType  # 40
+    ERROR_REASON_SECOND_FACTOR_REQUIRED: _ErrorReason.ValueType  # 50
     """UNAUTHENTICATED: the password is right, and the account has a second factor. Call again with a code."""
-    ERROR_REASON_SIGN_UP_CLOSED: _ErrorReason.ValueType  # 41
+    ERROR_REASON_SIGN_UP_CLOSED: _ErrorReason.ValueType  # 51
     """PERMISSION_DENIED: accounts are made in another way here: by invitation, or by administrators alone."""
-    ERROR_REASON_ONE_TIME_TOKEN_INVALID: _ErrorReason.ValueType  # 42
+    ERROR_REASON_ONE_TIME_TOKEN_INVALID: _ErrorReason.ValueType  # 52
     """NOT_FOUND: the one-time token is unknown, expired or used."""
-    ERROR_REASON_PASSWORD_TOO_WEAK: _ErrorReason.ValueType  # 43
+    ERROR_REASON_PASSWORD_TOO_WEAK: _ErrorReason.ValueType  # 53
     """INVALID_ARGUMENT: the password is a common one, or easily guessed from the address. Example: `password1`."""
-    ERROR_REASON_TENANT_NOT_FOUND: _ErrorReason.ValueType  # 44
+    ERROR_REASON_TENANT_NOT_FOUND: _ErrorReason.ValueType  # 54
     """NOT_FOUND: no tenant that the caller may manage has this id."""
-    ERROR_REASON_USER_NOT_FOUND: _ErrorReason.ValueType  # 45
+    ERROR_REASON_USER_NOT_FOUND: _ErrorReason.ValueType  # 55
     """NOT_FOUND: no user that the caller may manage has this id."""
-    ERROR_REASON_ALREADY_EXISTS: _ErrorReason.ValueType  # 46
+    ERROR_REASON_ALREADY_EXISTS: _ErrorReason.ValueType  # 56
     """ALREADY_EXISTS: there is one with this id or address."""
-    ERROR_REASON_STATE_FORBIDS: _ErrorReason.ValueType  # 47
+    ERROR_REASON_STATE_FORBIDS: _ErrorReason.ValueType  # 57
     """FAILED_PRECONDITION: the state forbids it. Example: nobody could administer the mesh any more."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -156,20 +156,20 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 26
 """INTERNAL: a defect of ours. The request id in the reply finds it in the logs."""
 ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 27
 """UNIMPLEMENTED, HTTP 405: the path exists, and does not take this HTTP method. Made by the edge."""
-ERROR_REASON_SECOND_FACTOR_REQUIRED: ErrorReason.ValueType  # 40
+ERROR_REASON_SECOND_FACTOR_REQUIRED: ErrorReason.ValueType  # 50
 """UNAUTHENTICATED: the password is right, and the account has a second factor. Call again with a code."""
-ERROR_REASON_SIGN_UP_CLOSED: ErrorReason.ValueType  # 41
+ERROR_REASON_SIGN_UP_CLOSED: ErrorReason.ValueType  # 51
 """PERMISSION_DENIED: accounts are made in another way here: by invitation, or by administrators alone."""
-ERROR_REASON_ONE_TIME_TOKEN_INVALID: ErrorReason.ValueType  # 42
+ERROR_REASON_ONE_TIME_TOKEN_INVALID: ErrorReason.ValueType  # 52
 """NOT_FOUND: the one-time token is unknown, expired or used."""
-ERROR_REASON_PASSWORD_TOO_WEAK: ErrorReason.ValueType  # 43
+ERROR_REASON_PASSWORD_TOO_WEAK: ErrorReason.ValueType  # 53
 """INVALID_ARGUMENT: the password is a common one, or easily guessed from the address. Example: `password1`."""
-ERROR_REASON_TENANT_NOT_FOUND: ErrorReason.ValueType  # 44
+ERROR_REASON_TENANT_NOT_FOUND: ErrorReason.ValueType  # 54
 """NOT_FOUND: no tenant that the caller may manage has this id."""
-ERROR_REASON_USER_NOT_FOUND: ErrorReason.ValueType  # 45
+ERROR_REASON_USER_NOT_FOUND: ErrorReason.ValueType  # 55
 """NOT_FOUND: no user that the caller may manage has this id."""
-ERROR_REASON_ALREADY_EXISTS: ErrorReason.ValueType  # 46
+ERROR_REASON_ALREADY_EXISTS: ErrorReason.ValueType  # 56
 """ALREADY_EXISTS: there is one with this id or address."""
-ERROR_REASON_STATE_FORBIDS: ErrorReason.ValueType  # 47
+ERROR_REASON_STATE_FORBIDS: ErrorReason.ValueType  # 57
 """FAILED_PRECONDITION: the state forbids it. Example: nobody could administer the mesh any more."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,8 +1,12 @@
 -- name: find_account
 -- Returns the account with an email address ($1, in small letters).
-SELECT account_id, tenant_id, roles, plan, password_hash, disabled_at IS NULL AS is_active
-FROM auth.accounts
-WHERE email = $1::text;
+SELECT
+  a.account_id, a.tenant_id, a.roles, a.plan, a.password_hash,
+  a.disabled_at IS NULL AND t.suspended_at IS NULL AS is_active,
+  CASE WHEN a.totp_confirmed_at IS NOT NULL THEN a.totp_sealed END AS totp_sealed
+FROM auth.accounts AS a
+JOIN auth.tenants AS t ON t.tenant_id = a.tenant_id
+WHERE a.email = $1::text;
 
 -- name: begin_session
 -- Begins a session ($1) of an account ($2) whose only good token ($3, its hash) lives for a while ($4), and forgets the
@@ -96,3 +100,283 @@ RETURNING account_id;
 SELECT auth.append_audit_event(
   $1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::json
 );
+
+-- name: replace_password_hash
+-- Puts a hash ($3) in the place of an account's ($1) hash ($2) of the same password.
+UPDATE auth.accounts
+SET password_hash = $3::text
+WHERE account_id = $1::uuid AND password_hash = $2::text;
+
+-- name: use_totp_step
+-- Uses a time step ($2) of an account ($1) up, and every one before it; returns nothing if it was.
+UPDATE auth.accounts
+SET totp_last_step = $2::bigint
+WHERE account_id = $1::uuid AND totp_last_step < $2::bigint
+RETURNING account_id;
+
+-- name: use_recovery_code
+-- Uses a recovery code ($2, its hash) of an account ($1) up; returns nothing if there is none such.
+DELETE FROM auth.recovery_codes
+WHERE account_id = $1::uuid AND code_digest = $2::bytea
+RETURNING account_id;
+
+-- name: find_person
+-- Returns an account ($1) that may sign in.
+SELECT
+  a.account_id, a.tenant_id, a.roles, a.plan, a.email, a.password_hash,
+  CASE WHEN a.totp_confirmed_at IS NOT NULL THEN a.totp_sealed END AS totp_sealed,
+  CASE WHEN a.totp_confirmed_at IS NULL THEN a.totp_sealed END AS totp_pending
+FROM auth.accounts AS a
+JOIN auth.tenants AS t ON t.tenant_id = a.tenant_id
+WHERE a.account_id = $1::uuid AND a.disabled_at IS NULL AND t.suspended_at IS NULL;
+
+-- name: add_one_time_token
+-- Keeps a token ($1, its hash) for a purpose ($2) that was sent to an address ($3), for a while ($6), in the place of an
+-- older one; of an invitation also the tenant ($4) and the roles ($5). Forgets what has expired, a few at a time.
+WITH forgotten AS (
+  DELETE FROM auth.one_time_tokens
+  WHERE token_digest IN (
+    SELECT o.token_digest
+    FROM auth.one_time_tokens AS o
+    WHERE o.expires_at <= now() AND o.email <> $3::text
+    LIMIT 100
+    FOR UPDATE SKIP LOCKED
+  )
+)
+INSERT INTO auth.one_time_tokens AS o (token_digest, purpose, email, tenant_id, roles, expires_at)
+VALUES ($1::bytea, $2::text, $3::text, $4::text, $5::text[], now() + $6::interval)
+ON CONFLICT (email, purpose) DO UPDATE SET
+  token_digest = excluded.token_digest, tenant_id = excluded.tenant_id, roles = excluded.roles,
+  created_at = now(), expires_at = excluded.expires_at
+RETURNING o.expires_at;
+
+-- name: find_one_time_token
+-- Returns what a token ($1, its hash) for a purpose ($2) was sent for.
+SELECT email, tenant_id, roles
+FROM auth.one_time_tokens
+WHERE token_digest = $1::bytea AND purpose = $2::text AND expires_at > now();
+
+-- name: take_one_time_token
+-- Uses a token ($1, its hash) for a purpose ($2) up, and returns what it was sent for.
+DELETE FROM auth.one_time_tokens
+WHERE token_digest = $1::bytea AND purpose = $2::text AND expires_at > now()
+RETURNING email, tenant_id, roles;
+
+-- name: lock_tenant
+-- Returns the plan of a tenant ($1) that may sign in, which stays as it is until the transaction ends.
+SELECT plan
+FROM auth.tenants
+WHERE tenant_id = $1::text AND suspended_at IS NULL
+FOR KEY SHARE;
+
+-- name: set_password
+-- Sets the password hash ($2) of the account with an address ($1) that may sign in, and returns the account.
+UPDATE auth.accounts AS a
+SET password_hash = $2::text
+FROM auth.tenants AS t
+WHERE a.email = $1::text AND a.disabled_at IS NULL AND t.tenant_id = a.tenant_id AND t.suspended_at IS NULL
+RETURNING a.account_id, a.tenant_id, a.roles, a.plan;
+
+-- name: change_password
+-- Puts a password hash ($3) in the place of an account's ($1) other one ($2); returns nothing if that is not it.
+UPDATE auth.accounts
+SET password_hash = $3::text
+WHERE account_id = $1::uuid AND password_hash = $2::text AND disabled_at IS NULL
+RETURNING account_id;
+
+-- name: drop_one_time_tokens
+-- Makes the tokens useless that were sent to the address of an account ($1).
+DELETE FROM auth.one_time_tokens
+WHERE email = (SELECT a.email FROM auth.accounts AS a WHERE a.account_id = $1::uuid);
+
+-- name: end_account_sessions
+-- Ends all sessions of an account ($1).
+UPDATE auth.sessions
+SET ended_at = now()
+WHERE account_id = $1::uuid AND ended_at IS NULL;
+
+-- name: end_tenant_sessions
+-- Ends all sessions of a tenant's ($1) accounts.
+UPDATE auth.sessions AS s
+SET ended_at = now()
+FROM auth.accounts AS a
+WHERE a.tenant_id = $1::text AND s.account_id = a.account_id AND s.ended_at IS NULL;
+
+-- name: enrol_totp
+-- Keeps a sealed secret ($2) of an account ($1) that is not asked for yet.
+UPDATE auth.accounts
+SET totp_sealed = $2::bytea
+WHERE account_id = $1::uuid AND totp_confirmed_at IS NULL;
+
+-- name: confirm_totp
+-- Asks an account ($1) for codes of the secret that was enrolled ($2) from now on, and uses the time step ($3) up; returns
+-- nothing if another one was enrolled meanwhile.
+UPDATE auth.accounts
+SET totp_confirmed_at = now(), totp_last_step = $3::bigint
+WHERE account_id = $1::uuid AND totp_sealed = $2::bytea AND totp_confirmed_at IS NULL
+RETURNING account_id;
+
+-- name: add_recovery_codes
+-- Adds recovery codes ($2, hashes) to an account ($1).
+INSERT INTO auth.recovery_codes (account_id, code_digest)
+SELECT $1::uuid, d.digest
+FROM unnest($2::bytea[]) AS d (digest);
+
+-- name: disable_totp
+-- Asks an account ($1) for codes no more, and forgets its recovery codes.
+WITH forgotten AS (
+  DELETE FROM auth.recovery_codes
+  WHERE account_id = $1::uuid
+)
+UPDATE auth.accounts
+SET totp_sealed = NULL, totp_confirmed_at = NULL
+WHERE account_id = $1::uuid;
+
+-- name: add_tenant
+-- Adds a tenant ($1 id, $2 name for people, $3 plan, $4 to $6 its own limits); returns nothing when there is one.
+INSERT INTO auth.tenants
+  (tenant_id, display_name, plan, requests_per_hour, streams_per_minute, batch_calls_per_hour)
+VALUES ($1::text, $2::text, $3::text, $4::int4, $5::int4, $6::int4)
+ON CONFLICT (tenant_id) DO NOTHING
+RETURNING tenant_id;
+
+-- name: find_tenant
+-- Returns a tenant ($1).
+SELECT
+  tenant_id, display_name, plan, requests_per_hour, streams_per_minute, batch_calls_per_hour, created_at, suspended_at
+FROM auth.tenants
+WHERE tenant_id = $1::text;
+
+-- name: list_tenants
+-- Returns so many ($3) tenants after one ($2, or null), all or one of them ($1, or null).
+SELECT
+  tenant_id, display_name, plan, requests_per_hour, streams_per_minute, batch_calls_per_hour, created_at, suspended_at
+FROM auth.tenants
+WHERE ($1::text IS NULL OR tenant_id = $1::text) AND ($2::text IS NULL OR tenant_id > $2::text)
+ORDER BY tenant_id
+LIMIT $3::int4;
+
+-- name: update_tenant
+-- Changes the name ($2) and the plan ($3) of a tenant ($1), where they are not null, and all its limits ($5 to $7) where
+-- it is said so ($4).
+UPDATE auth.tenants
+SET
+  display_name = coalesce($2::text, display_name),
+  plan = coalesce($3::text, plan),
+  requests_per_hour = CASE WHEN $4::bool THEN $5::int4 ELSE requests_per_hour END,
+  streams_per_minute = CASE WHEN $4::bool THEN $6::int4 ELSE streams_per_minute END,
+  batch_calls_per_hour = CASE WHEN $4::bool THEN $7::int4 ELSE batch_calls_per_hour END
+WHERE tenant_id = $1::text
+RETURNING tenant_id;
+
+-- name: set_plan_of_users
+-- Puts everyone of a tenant ($1) on a plan ($2).
+UPDATE auth.accounts
+SET plan = $2::text
+WHERE tenant_id = $1::text AND plan <> $2::text;
+
+-- name: suspend_tenant
+-- Suspends a tenant ($1) or, if $2 is false, resumes it; returns nothing if it is so already.
+UPDATE auth.tenants
+SET suspended_at = CASE WHEN $2::bool THEN now() END
+WHERE tenant_id = $1::text AND (suspended_at IS NULL) = $2::bool
+RETURNING tenant_id;
+
+-- name: list_tenant_limits
+-- Returns the tenants that have limits of their own.
+SELECT tenant_id, requests_per_hour, streams_per_minute, batch_calls_per_hour
+FROM auth.tenants
+WHERE requests_per_hour IS NOT NULL OR streams_per_minute IS NOT NULL OR batch_calls_per_hour IS NOT NULL;
+
+-- name: find_user
+-- Returns a user ($1) of a tenant ($2), or of any if that is null.
+SELECT account_id, email, tenant_id, roles, plan, created_at, disabled_at, totp_confirmed_at
+FROM auth.accounts
+WHERE account_id = $1::uuid AND ($2::text IS NULL OR tenant_id = $2::text);
+
+-- name: lock_user
+-- Returns a user ($1) of a tenant ($2), or of any if that is null, who stays as they are until the transaction ends.
+SELECT account_id, email, tenant_id, roles, plan, created_at, disabled_at, totp_confirmed_at
+FROM auth.accounts
+WHERE account_id = $1::uuid AND ($2::text IS NULL OR tenant_id = $2::text)
+FOR UPDATE;
+
+-- name: list_users
+-- Returns so many ($4) users by their addresses, after one ($3 or null): the one with an address ($1 or null), those of a
+-- tenant ($2 or null).
+SELECT account_id, email, tenant_id, roles, plan, created_at, disabled_at, totp_confirmed_at
+FROM auth.accounts
+WHERE ($1::text IS NULL OR email = $1::text)
+  AND ($2::text IS NULL OR tenant_id = $2::text)
+  AND ($3::text IS NULL OR email > $3::text)
+ORDER BY email
+LIMIT $4::int4;
+
+-- name: set_roles
+-- Gives a user ($1) roles ($2).
+UPDATE auth.accounts
+SET roles = $2::text[]
+WHERE account_id = $1::uuid;
+
+-- name: suspend_user
+-- Suspends a user ($1) or, if $2 is false, resumes them.
+UPDATE auth.accounts
+SET disabled_at = CASE WHEN $2::bool THEN now() END
+WHERE account_id = $1::uuid;
+
+-- name: delete_user
+-- Deletes a user ($1).
+DELETE FROM auth.accounts
+WHERE account_id = $1::uuid;
+
+-- name: lock_administrators
+-- Keeps two apart who take the mesh's administrators away, until the transaction ends. The number is this lock's name.
+SELECT pg_advisory_xact_lock(7346211907);
+
+-- name: has_administrator
+-- Tells whether somebody with a role ($1) may sign in, other than one account ($2 or null) and one tenant ($3 or null).
+SELECT EXISTS (
+  SELECT FROM auth.accounts AS a
+  JOIN auth.tenants AS t ON t.tenant_id = a.tenant_id
+  WHERE $1::text = ANY (a.roles)
+    AND a.disabled_at IS NULL
+    AND t.suspended_at IS NULL
+    AND a.account_id IS DISTINCT FROM $2::uuid
+    AND a.tenant_id IS DISTINCT FROM $3::text
+);
+
+-- name: list_audit_events
+-- Returns so many ($8) events of a tenant ($1), the newest first: of a kind ($2 or null), of an account ($3 or null), from
+-- one time ($4 or null) to before another ($5 or null), before the one at a time ($6 or null) with a number ($7).
+SELECT
+  tenant_id, sequence, occurred_at, event, outcome, subject, actor, address, request_id, details, previous_hash, hash
+FROM auth.audit_events
+WHERE tenant_id = $1::text
+  AND ($2::text IS NULL OR event = $2::text)
+  AND ($3::text IS NULL OR subject = $3::text)
+  AND ($4::timestamptz IS NULL OR occurred_at >= $4::timestamptz)
+  AND ($5::timestamptz IS NULL OR occurred_at < $5::timestamptz)
+  AND ($6::timestamptz IS NULL OR (occurred_at, sequence) < ($6::timestamptz, $7::int8))
+ORDER BY occurred_at DESC, sequence DESC
+LIMIT $8::int4;
+
+-- name: read_audit_chain
+-- Returns so many ($3) events of a tenant ($1) after one ($2), the oldest first.
+SELECT
+  tenant_id, sequence, occurred_at, event, outcome, subject, actor, address, request_id, details, previous_hash, hash
+FROM auth.audit_events
+WHERE tenant_id = $1::text AND sequence > $2::int8
+ORDER BY sequence
+LIMIT $3::int4;
+
+-- name: find_audit_hash
+-- Returns the hash of an event ($2) of a tenant ($1).
+SELECT hash
+FROM auth.audit_events
+WHERE tenant_id = $1::text AND sequence = $2::int8;
+
+-- name: find_audit_head
+-- Returns the end of a tenant's ($1) chain.
+SELECT sequence, hash
+FROM auth.audit_heads
+WHERE tenant_id = $1::text;

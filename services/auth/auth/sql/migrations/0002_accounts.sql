@@ -54,10 +54,9 @@ CREATE TABLE auth.one_time_tokens (
   token_digest bytea PRIMARY KEY CHECK (length(token_digest) = 32),
   purpose text NOT NULL CHECK (purpose IN ('sign_up', 'password_reset')),
   email text COLLATE "C" NOT NULL CHECK (email = lower(email) AND length(email) <= 254),
-  -- Where an account will be made: of an invitation the tenant that invites, of an open sign-up a new one.
-  tenant_id text COLLATE "C",
+  -- Of an invitation: the tenant that invites, and as what. An open sign-up makes a tenant of its own.
+  tenant_id text COLLATE "C" REFERENCES auth.tenants ON DELETE CASCADE,
   roles text[],
-  plan text,
   created_at timestamptz NOT NULL DEFAULT now(),
   expires_at timestamptz NOT NULL,
   -- A newer token takes the place of an older one.
@@ -86,8 +85,8 @@ CREATE TABLE auth.audit_events (
   PRIMARY KEY (tenant_id, sequence)
 );
 
-CREATE INDEX audit_events_occurred_at ON auth.audit_events (occurred_at, tenant_id, sequence);
-CREATE INDEX audit_events_subject ON auth.audit_events (subject, occurred_at) WHERE subject <> '';
+CREATE INDEX audit_events_occurred_at ON auth.audit_events (tenant_id, occurred_at, sequence);
+CREATE INDEX audit_events_subject ON auth.audit_events (tenant_id, subject, occurred_at, sequence) WHERE subject <> '';
 
 -- The end of each chain.
 CREATE TABLE auth.audit_heads (
