@@ -8,7 +8,7 @@ from auth.audit import Event
 from auth.passwords import Passwords
 from auth.second_factor import SecondFactor, recovery_digest
 from auth.sessions import Sessions, Tokens
-from auth.throttle import Throttle, TooManyAttempts
+from auth.throttle import Throttle
 from meshkit.errors import Reason, Unauthenticated
 
 _FAILED: Final = "the email address, the password or the code is wrong"
@@ -88,13 +88,7 @@ class SignIn:
             ResourceExhausted: There were too many attempts, or too many sign in at once.
         """
         email = normalize_email(email)
-        try:
-            attempt = await self._throttle.take(email, address)
-        except TooManyAttempts as refusal:
-            if refusal.is_first:
-                found = await self._accounts.find(email)
-                await self._accounts.record(Event.SIGN_IN_THROTTLED, found, email, audit.REFUSED, address, "")
-            raise
+        attempt = await self._throttle.take(email, address, first_refused=lambda: self._throttled(email, address))
         found = await self._accounts.find(email)
         knows_password = await self._doorkeeper.knows_password(found, password)
         if found is None or not knows_password or not found.is_active:
@@ -110,6 +104,10 @@ class SignIn:
         tokens = await self._sessions.begin(found.account)
         await self._accounts.record(Event.SIGN_IN, found, email, audit.SUCCESS, address, "")
         return tokens
+
+    async def _throttled(self, email: str, address: str) -> None:
+        found = await self._accounts.find(email)
+        await self._accounts.record(Event.SIGN_IN_THROTTLED, found, email, audit.REFUSED, address, "")
 
     async def _refusal(self, found: Credentials | None, email: str, address: str, why: str) -> Unauthenticated:
         await self._accounts.record(Event.SIGN_IN, found, email, audit.REFUSED, address, why)

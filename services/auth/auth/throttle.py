@@ -9,6 +9,7 @@ so it makes nobody wait longer.
 import hashlib
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,14 +82,6 @@ class Attempt:
     mark: str
 
 
-class TooManyAttempts(ResourceExhausted):
-    """The attempt is refused. `is_first` tells whether it is the first one within a minute."""
-
-    def __init__(self, retry_after_seconds: float, *, is_first: bool) -> None:
-        super().__init__(Reason.RATE_LIMITED, "too many attempts", retry_after_seconds=retry_after_seconds)
-        self.is_first = is_first
-
-
 class Throttle:
     """Counts one kind of attempts, in Redis; while that is away, each process counts its own."""
 
@@ -109,15 +102,18 @@ class Throttle:
         self._give_back = redis.client.register_script(_GIVE_BACK)
         self._local = _Local()
 
-    async def take(self, account: str, address: str) -> Attempt:
+    async def take(
+        self, account: str, address: str, *, first_refused: Callable[[], Awaitable[None]] | None = None
+    ) -> Attempt:
         """Counts an attempt.
 
         Args:
             account: What names the account, as it was typed.
             address: Where the attempt comes from.
+            first_refused: What to do when one is refused and none was within the minute before.
 
         Raises:
-            TooManyAttempts: There were too many, or too many from there.
+            ResourceExhausted: There were too many on the account, or too many from there.
         """
         # Hashed: what people type into a form need not lie about in Redis.
         digest = hashlib.sha256(account.encode()).hexdigest()[:32]
@@ -136,9 +132,14 @@ class Throttle:
         except (Unavailable, RedisError):
             _WITHOUT_REDIS.inc()
             wait, known, first = self._local.take((anyone, self._account), (from_network, self._address)), 0, 0
+        else:
+            if not wait:  # so that nobody gains by what Redis is too busy to answer
+                self._local.count((own if known else anyone, self._account), (from_network, self._address))
         if wait:
             _REFUSED.labels(self._action).inc()
-            raise TooManyAttempts(wait / _MICROSECONDS, is_first=bool(first))
+            if first and first_refused is not None:
+                await first_refused()
+            raise ResourceExhausted(Reason.RATE_LIMITED, "too many attempts", retry_after_seconds=wait / _MICROSECONDS)
         return Attempt(own if known else anyone, from_network, mark)
 
     async def succeeded(self, attempt: Attempt) -> None:
@@ -148,7 +149,8 @@ class Throttle:
         try:
             await self._redis.call(self._give_back, keys, [*intervals, _KNOWN_SECONDS])
         except (Unavailable, RedisError):
-            self._local.give_back((keys[0], self._account), (keys[1], self._address))
+            _WITHOUT_REDIS.inc()
+        self._local.give_back((keys[0], self._account), (keys[1], self._address))
 
 
 class _Local:
@@ -160,18 +162,29 @@ class _Local:
     def take(self, *buckets: tuple[str, Rate]) -> int:
         """Returns how many microseconds to wait; 0 if the attempt is counted."""
         now = time.monotonic()
-        full_at = {name: max(self._full_at.get(name, 0.0), now) + rate.interval_seconds for name, rate in buckets}
+        full_at = self._full_with(now, buckets)
         wait = max(full_at[name] - rate.interval_seconds * rate.burst - now for name, rate in buckets)
         if wait > 0:
             return max(1, int(wait * _MICROSECONDS))
+        self._keep(full_at)
+        return 0
+
+    def count(self, *buckets: tuple[str, Rate]) -> None:
+        """Counts an attempt that is let through in any case."""
+        self._keep(self._full_with(time.monotonic(), buckets))
+
+    def give_back(self, *buckets: tuple[str, Rate]) -> None:
+        """Takes one attempt off each count."""
+        for name, rate in buckets:
+            if name in self._full_at:
+                self._full_at[name] -= rate.interval_seconds
+
+    def _full_with(self, now: float, buckets: Sequence[tuple[str, Rate]]) -> dict[str, float]:
+        return {name: max(self._full_at.get(name, 0.0), now) + rate.interval_seconds for name, rate in buckets}
+
+    def _keep(self, full_at: Mapping[str, float]) -> None:
         for name, moment in full_at.items():
             self._full_at[name] = moment
             self._full_at.move_to_end(name)
         while len(self._full_at) > _MOST_LOCAL:
             self._full_at.popitem(last=False)
-        return 0
-
-    def give_back(self, *buckets: tuple[str, Rate]) -> None:
-        for name, rate in buckets:
-            if name in self._full_at:
-                self._full_at[name] -= rate.interval_seconds
