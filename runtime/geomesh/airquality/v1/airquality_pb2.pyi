@@ -212,9 +212,9 @@ class Station(_message.Message):
     provider: _builtins.str
     """Who publishes its readings. Example: `airnow`."""
     name: _builtins.str
-    """The station's name for people; may be empty, and holds no NUL. Example: `San Francisco`."""
+    """The station's name for people; may be empty. Example: `San Francisco`."""
     agency: _builtins.str
-    """Who runs it; may be empty, and holds no NUL. Example: `San Francisco Bay Area AQMD`."""
+    """Who runs it; may be empty. Example: `San Francisco Bay Area AQMD`."""
     distance_meters: _builtins.float
     """Distance from the point asked about in metres, on the ellipsoid; absent when none was."""
     @_builtins.property
@@ -456,7 +456,7 @@ class IngestReadingsResponse(_message.Message):
     """Number of readings that were refused."""
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ItemError]:
-        """Why each of them was refused, in order of index; of more than 1,000 the first 1,000."""
+        """Why each of them was refused; of a stream the first 1000."""
 
     def __init__(
         self,
