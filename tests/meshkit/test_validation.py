@@ -37,5 +37,5 @@ def test_a_large_message_full_of_violations_is_refused_at_once() -> None:
 
 
 def test_a_rule_about_several_fields_is_told_without_a_name() -> None:
-    with pytest.raises(InvalidInput, match="^give focus_lat and focus_lng together$"):
+    with pytest.raises(InvalidInput, match=r"^give focus_lat and focus_lng together$"):
         validate(GeocodeRequest(q="Paris", focus_lat=1))
