@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import MutableMapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -11,7 +12,7 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 from prometheus_client import Counter, Gauge, Histogram
 
 from meshkit.context import CURRENT
@@ -41,6 +42,7 @@ def configure_logging(settings: ServiceSettings) -> None:
                 structlog.processors.CallsiteParameter.LINENO,
             ]
         ),
+        partial(_name_service, settings.service),
         _name_request,
         structlog.processors.format_exc_info,
     ]
@@ -67,7 +69,13 @@ def configure_logging(settings: ServiceSettings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level)
-    structlog.contextvars.bind_contextvars(service=settings.service)
+
+
+def _name_service(service: str, logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Adds which service writes, since the logs of all of them come together in one place."""
+    del logger, name
+    event["service"] = service
+    return event
 
 
 def _name_request(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -86,13 +94,21 @@ def configure_tracing(settings: ServiceSettings) -> trace.Tracer | None:
     """Sends spans to the collector that the settings name; returns None when they name none."""
     if not settings.otlp_endpoint:
         return None
-    provider = TracerProvider(
-        resource=Resource.create({"service.namespace": "geomesh", "service.name": settings.service}),
-        sampler=ParentBased(TraceIdRatioBased(settings.trace_sample_ratio)),
-    )
+    provider = tracer_provider(settings)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=True)))
     trace.set_tracer_provider(provider)
     return provider.get_tracer("meshkit")
+
+
+def tracer_provider(settings: ServiceSettings) -> TracerProvider:
+    """Returns what makes the spans of the service, which sends them nowhere yet.
+
+    It keeps every span that is begun: the request path throws the dice before it begins one without a parent.
+    """
+    return TracerProvider(
+        resource=Resource.create({"service.namespace": "geomesh", "service.name": settings.service}),
+        sampler=ParentBased(ALWAYS_ON),
+    )
 
 
 def close_tracing() -> None:

@@ -13,10 +13,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from meshkit import errors, gates
+from meshkit import errors, gates, telemetry
 from meshkit.context import current
 from meshkit.errors import Reason
-from tests.meshkit.conftest import Issuer, Start
+from tests.meshkit.conftest import Issuer, ProbeSettings, Start
 
 
 def details(error: grpc.aio.AioRpcError, kind: type[Any]) -> Any:
@@ -310,6 +310,26 @@ async def test_makes_a_span_only_when_the_trace_is_sampled(
     finished = exporter.get_finished_spans()
     assert len(finished) == spans
     assert all(f"{span.context.trace_id:032x}" == trace_id for span in finished if span.context)
+
+
+@pytest.mark.parametrize(("drawn", "spans"), [(0.009, 1), (0.011, 0)])
+async def test_traces_the_share_of_calls_without_a_trace_that_the_settings_name(
+    start: Start,
+    make_probe: Any,
+    stub: Any,
+    messages: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    drawn: float,
+    spans: int,
+) -> None:
+    monkeypatch.setattr("meshkit.request_path.random.random", lambda: drawn)
+    settings = ProbeSettings(trace_sample_ratio=0.01)
+    exporter, provider = InMemorySpanExporter(), telemetry.tracer_provider(settings)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("test")
+    async with start(make_probe(), tracer=tracer, trace_sample_ratio=0.01) as ports:
+        await stub(ports.grpc).Open(messages.ProbeRequest())
+    assert len(exporter.get_finished_spans()) == spans
 
 
 async def test_a_drain_lets_calls_finish_and_ends_streams_so_that_they_can_resume(
