@@ -125,7 +125,10 @@ class ServiceSettings(BaseSettings):
         super().__pydantic_init_subclass__(**kwargs)
         if service:
             cls.model_config = SettingsConfigDict(
-                env_prefix=f"GEOMESH_{service.replace('-', '_').upper()}_", frozen=True, extra="forbid"
+                env_prefix=f"GEOMESH_{service.replace('-', '_').upper()}_",
+                frozen=True,
+                extra="forbid",
+                allow_inf_nan=False,
             )
             cls.model_rebuild(force=True)
 
