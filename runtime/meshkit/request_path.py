@@ -164,10 +164,13 @@ def _limited(method: Method, server: Server, work: Call) -> Call:
     timeout_seconds = server.settings.request_timeout_seconds
 
     async def in_time(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        limit = asyncio.timeout(timeout_seconds)
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with limit:
                 return await work(request, context)
         except TimeoutError:
+            if not limit.expired():  # something else's, which is as unforeseen as any other error
+                raise
             raise DeadlineExceeded(f"not done within {timeout_seconds:g} s; the call named no deadline") from None
 
     def limited(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Awaitable[Any]:

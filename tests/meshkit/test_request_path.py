@@ -260,6 +260,18 @@ async def test_ends_a_call_that_names_no_deadline(start: Start, make_probe: Any,
     assert reason(caught.value) == Reason.DEADLINE_EXCEEDED
 
 
+async def test_a_time_out_that_nobody_foresaw_is_a_defect_and_not_the_callers_deadline(
+    start: Start, make_probe: Any, stub: Any, messages: Any
+) -> None:
+    async def fail(request: Any) -> Any:
+        raise TimeoutError("of something else")
+
+    async with start(make_probe(fail)) as ports:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub(ports.grpc).Open(messages.ProbeRequest())
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+
+
 async def test_leaves_a_call_that_names_a_deadline_its_time(
     start: Start, make_probe: Any, stub: Any, messages: Any
 ) -> None:
