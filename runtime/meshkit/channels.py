@@ -6,6 +6,7 @@ addresses, and calls go round among them.
 
 import importlib
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -27,7 +28,10 @@ from meshkit.tls import channel as connect
 HOP_SECONDS: Final = 0.02
 """What a callee gets less than its caller has, so that it can report its own timeout before the caller gives up."""
 DEFAULT_SECONDS: Final = 5.0
-"""What a call gets that no request waits for."""
+"""What a call gets that no request waits for, or a stream without a deadline."""
+
+# A callee that does not answer in less time than this may be well: its caller was in a hurry.
+_FAIR_SECONDS: Final = 1.0
 
 _RETRIES: Final = {
     "maxAttempts": 3,
@@ -121,8 +125,10 @@ _STATES: Final = {
 }
 
 
-def _did_not_answer(error: BaseException) -> bool:
-    return isinstance(error, Unavailable | DeadlineExceeded)
+def _did_not_answer(error: BaseException) -> bool | None:
+    if isinstance(error, DeadlineExceeded):
+        return True if error.given_seconds >= _FAIR_SECONDS else None
+    return isinstance(error, Unavailable)
 
 
 def _in_sampled_trace(details: object) -> bool:
@@ -158,37 +164,46 @@ class _Hop(grpc.aio.UnaryUnaryClientInterceptor):
         request: Any,
     ) -> Any:
         """Calls, and raises what the callee raised."""
-        return await self._breaker.call(
-            self._call, continuation, self._outgoing(client_call_details, CURRENT.get()), request
-        )
+        known = CURRENT.get()
+        seconds = _seconds(client_call_details.timeout, known)
+        if seconds <= 0:
+            raise DeadlineExceeded(f"the caller's time was over before {self._service} was asked")
+        details = self._outgoing(client_call_details, known, seconds)
+        return await self._breaker.call(self._call, continuation, details, seconds, request)
 
     async def _call(
         self,
         continuation: Callable[[grpc.aio.ClientCallDetails, Any], Awaitable[Any]],
         details: grpc.aio.ClientCallDetails,
+        seconds: float,
         request: Any,
     ) -> Any:
         try:
             return await (await continuation(details, request))
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error, self._service) from error
+            raise from_rpc_error(error, self._service, seconds) from error
 
     def _outgoing(
-        self, details: grpc.aio.ClientCallDetails, known: RequestContext | None
+        self, details: grpc.aio.ClientCallDetails, known: RequestContext | None, seconds: float
     ) -> grpc.aio.ClientCallDetails:
         metadata = dict(details.metadata or ())
-        timeout = DEFAULT_SECONDS if details.timeout is None else details.timeout
         if known is not None:
             metadata[REQUEST_ID] = known.request_id
             for key in self._forwarded:
                 if key in known.metadata and key not in metadata:
                     metadata[key] = known.metadata[key]
-            remaining = known.deadline - time.monotonic() - HOP_SECONDS
-            timeout = max(0.0, remaining if details.timeout is None else min(timeout, remaining))
         return grpc.aio.ClientCallDetails(
             method=details.method,
-            timeout=timeout,
+            timeout=seconds,
             metadata=grpc.aio.Metadata(*metadata.items()),
             credentials=details.credentials,
             wait_for_ready=details.wait_for_ready,
         )
+
+
+def _seconds(asked: float | None, known: RequestContext | None) -> float:
+    """Returns the time that a callee gets: what the stub asks for or what the call in work has left."""
+    left = math.inf if known is None else known.deadline - time.monotonic() - HOP_SECONDS
+    if asked is None:
+        return left if math.isfinite(left) else DEFAULT_SECONDS
+    return min(asked, left)

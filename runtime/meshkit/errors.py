@@ -3,6 +3,7 @@
 A domain or a repository raises one of these; :mod:`meshkit.status` alone turns them into what a client sees.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -157,7 +158,8 @@ class Unavailable(MeshError):
 
 
 class DeadlineExceeded(MeshError):
-    """The answer was not ready in the time that the caller gave."""
+    """The answer was not ready in the time that the caller gave, of which there were `given_seconds`."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, given_seconds: float = math.inf) -> None:
         super().__init__(Reason.DEADLINE_EXCEEDED, message)
+        self.given_seconds = given_seconds

@@ -1,5 +1,6 @@
 """The one place where an error becomes what a client sees."""
 
+import math
 from typing import Final
 
 import grpc
@@ -87,12 +88,13 @@ def internal(request_id: str) -> MeshError:
     return MeshError(Reason.INTERNAL, f"internal error; quote request id {request_id}")
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError, dependency: str) -> MeshError:
+def from_rpc_error(error: grpc.aio.AioRpcError, dependency: str, given_seconds: float = math.inf) -> MeshError:
     """Returns the error that a callee raised, as if it had been raised here.
 
     Args:
         error: What a stub raised.
         dependency: The name of the service that was called.
+        given_seconds: The time that it was given.
     """
     info, bad_request, retry = _unpacked(error)
     message = error.details() or ""
@@ -104,7 +106,7 @@ def from_rpc_error(error: grpc.aio.AioRpcError, dependency: str) -> MeshError:
             f"{dependency} does not answer", dependency=dependency, retry_after_seconds=wait_seconds or 1.0
         )
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return errors.DeadlineExceeded(f"{dependency} did not answer in time")
+        return errors.DeadlineExceeded(f"{dependency} did not answer in time", given_seconds=given_seconds)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return ResourceExhausted(Reason.OVERLOADED, f"{dependency}: {message}", retry_after_seconds=wait_seconds or 1.0)
     if bad_request.field_violations:

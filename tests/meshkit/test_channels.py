@@ -1,6 +1,7 @@
 """One service calls another: what travels along, and what comes back."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import ModuleType
 from typing import Any
@@ -9,8 +10,8 @@ import grpc
 import pytest
 
 from meshkit.breaker import BreakerState
-from meshkit.channels import Upstream
-from meshkit.context import current
+from meshkit.channels import DEFAULT_SECONDS, Upstream
+from meshkit.context import CURRENT, RequestContext, current
 from meshkit.errors import DeadlineExceeded, InvalidInput, MeshError, NotFound, Reason, Unavailable
 from meshkit.health import State
 from tests.meshkit.conftest import Issuer, Start
@@ -161,6 +162,56 @@ async def test_a_slow_service_is_given_up_before_the_caller_gives_up(
             reply = await probe.ProbeServiceStub(channel).Open(messages.ProbeRequest(), timeout=0.5)
         await upstream.close()
     assert reply.text == "told in time"
+
+
+async def test_callers_in_a_hurry_do_not_make_a_service_count_as_gone(
+    start: Start, service: Callable[[Act], Any], probe: ModuleType, messages: Any
+) -> None:
+    asked = 0
+
+    async def dawdle(request: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.2)
+        return messages.ProbeResponse()
+
+    async with start(service(dawdle), drain_seconds=0.0) as callee:
+        upstream = Upstream(f"127.0.0.1:{callee.grpc}", "probe")
+        call = probe.ProbeServiceStub(upstream.channel).Open
+        await call(messages.ProbeRequest())
+        for _ in range(6):
+            with pytest.raises(DeadlineExceeded):
+                await call(messages.ProbeRequest(), timeout=0.05)
+        assert upstream.breaker == BreakerState.CLOSED
+        late = CURRENT.set(RequestContext("/probe", {}, time.monotonic() - 1))
+        asked = 0
+        with pytest.raises(DeadlineExceeded, match="time was over before probe was asked"):
+            await call(messages.ProbeRequest())
+        CURRENT.reset(late)
+        assert asked == 0
+        await upstream.close()
+
+
+async def test_a_stream_without_a_deadline_may_call_too(
+    start: Start, service: Callable[[Act], Any], probe: ModuleType, messages: Any
+) -> None:
+    remaining: list[float] = []
+
+    async def note(request: Any) -> Any:
+        remaining.append(current().remaining_seconds())
+        return messages.ProbeResponse(text="answered")
+
+    async with start(service(note)) as callee:
+        upstream = Upstream(f"127.0.0.1:{callee.grpc}", "probe")
+
+        async def forward(request: Any) -> Any:
+            return await probe.ProbeServiceStub(upstream.channel).Open(request)
+
+        async with start(service(forward)) as caller, grpc.aio.insecure_channel(f"127.0.0.1:{caller.grpc}") as channel:
+            reply = await probe.ProbeServiceStub(channel).Upload(iter([messages.ProbeRequest()]))
+        await upstream.close()
+    assert reply.text == "answered"
+    assert 0 < remaining[0] <= DEFAULT_SECONDS
 
 
 async def test_calls_go_round_among_replicas(
