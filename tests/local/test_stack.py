@@ -10,6 +10,7 @@ import asyncpg
 import psutil
 import pytest
 
+from geomesh_local import __main__ as commands
 from geomesh_local import plan
 from geomesh_local.accounts import remove_data_folder
 from geomesh_local.errors import StackError
@@ -92,6 +93,19 @@ async def test_takes_over_from_a_supervisor_whose_socket_was_deleted(stack: Stac
     await start_stores(stack)
     assert not supervisord.is_running()
     assert await read(stack, "SELECT answer FROM kept") == 42
+
+
+async def test_clean_ends_also_what_a_measurement_left_running(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    within = Stack(stack.run / "bench", stack.ports, durable=False)
+    await start_stores(within)
+    plan.remember(within)
+    programs = [psutil.Process(pid) for pid in pids(within).values()]
+    data = within.postgres.data
+    monkeypatch.setattr(commands, "RUN", stack.run)
+    commands.command_clean()
+    assert not any(process.is_running() for process in programs)
+    assert not data.exists()
+    assert not stack.run.exists()
 
 
 async def test_starts_a_crashed_program_again(stack: Stack) -> None:

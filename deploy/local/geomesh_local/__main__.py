@@ -126,7 +126,8 @@ def command_load() -> None:
 
 def command_clean() -> None:
     """Stops everything and removes it, with the data."""
-    for run in [RUN, *(path.parent for path in RUN.glob("*/supervisord.conf"))]:
+    # Those of tests and measurements lie within, so they end first, while it is still known what runs there.
+    for run in [*(path.parent for path in RUN.glob("*/supervisord.conf")), RUN]:
         if run.exists():
             _remove(run)
     sys.stdout.write(f"removed {RUN}\n")
