@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from gateway import tls_files
 from gateway.contract import Contract, load
 from gateway.local_replies import FLOOD, local_replies
-from gateway.settings import LIMITS, EdgeSettings, addresses
+from gateway.settings import LIMITS, EdgeSettings, addresses, host_and_port
 from gateway.site import Site
 from meshkit.tls import mesh_name
 
@@ -70,6 +70,9 @@ def render(contract: Contract, edge: EdgeSettings, clusters: Replicas, descripto
         edge: The limits and ports of the edge.
         clusters: The replicas, host and port, of every service.
         descriptors: Where Envoy finds the descriptor set; the files of certificates are beside it.
+
+    Raises:
+        ValueError: The collector's address has no host or no port.
     """
     environment = jinja2.Environment(
         line_statement_prefix="#%",
@@ -78,7 +81,7 @@ def render(contract: Contract, edge: EdgeSettings, clusters: Replicas, descripto
         autoescape=False,  # noqa: S701 -- YAML, no HTML
     )
     template = environment.from_string(resources.files("gateway").joinpath("envoy.yaml").read_text())
-    host, _, port = edge.otlp_endpoint.removeprefix("http://").rpartition(":")
+    collector = edge.otlp_endpoint.removeprefix("http://")
     return template.render(
         contract=contract,
         edge=edge,
@@ -91,7 +94,7 @@ def render(contract: Contract, edge: EdgeSettings, clusters: Replicas, descripto
         secrets=tls_files.paths(descriptors),
         mesh_name=mesh_name,
         grpc_timeout=f"{round((edge.request_timeout_seconds + _LATE_SECONDS) * 1000)}m",
-        otlp=(host, port),
+        otlp=host_and_port("GEOMESH_EDGE_OTLP_ENDPOINT", collector) if collector else None,
         status_filter=_status_filter,
         path_filter=_path_filter,
     )

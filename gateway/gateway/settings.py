@@ -150,10 +150,15 @@ def _replicas(service: str) -> list[tuple[str, int]]:
     target = os.environ.get(variable) or f"{service}:50051"
     for scheme in ("ipv4:", "ipv6:", "dns:///", "dns:"):
         target = target.removeprefix(scheme)
-    return [_host_and_port(variable, each) for each in target.split(",")]
+    return [host_and_port(variable, each) for each in target.split(",")]
 
 
-def _host_and_port(variable: str, text: str) -> tuple[str, int]:
+def host_and_port(variable: str, text: str) -> tuple[str, int]:
+    """Returns the two parts of an address.
+
+    Raises:
+        ValueError: It has no host or no port; `variable` is where it was given.
+    """
     try:
         parts = urlsplit(f"//{text}")
         host, port = parts.hostname, parts.port

@@ -53,7 +53,7 @@ class ServiceWatch:
             certificates: What the gateway proves itself with; None for plaintext.
         """
         self.name = name
-        self._addresses = [f"{host}:{port}" for host, port in replicas]
+        self._addresses = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in replicas]
         self._timeout_seconds = timeout_seconds
         self._worst = worst
         self._certificates = certificates

@@ -114,6 +114,7 @@ def test_a_service_is_at_its_name_unless_set() -> None:
         ("GEOMESH_EDGE_PORT", "70000"),
         ("GEOMESH_GATEWAY_GEOCODER_ADDRESS", "geocoder"),
         ("GEOMESH_GATEWAY_SPATIAL_INDEX_ADDRESS", "host:port"),
+        ("GEOMESH_EDGE_OTLP_ENDPOINT", "collector"),
     ],
 )
 def test_says_in_one_line_which_setting_is_wrong(tmp_path: Path, variable: str, value: str) -> None:

@@ -1,6 +1,7 @@
 """The gateway knows within two seconds how every replica fares."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -31,10 +32,10 @@ class Replica(health_pb2_grpc.HealthServiceServicer):
 
 
 @asynccontextmanager
-async def serving(replica: Replica, port: int = 0) -> AsyncIterator[int]:
+async def serving(replica: Replica, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[int]:
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     health_pb2_grpc.add_HealthServiceServicer_to_server(replica, server)
-    port = server.add_insecure_port(f"127.0.0.1:{port}")
+    port = server.add_insecure_port(f"{host}:{port}")
     await server.start()
     yield port
     await server.stop(None)
@@ -52,6 +53,23 @@ async def becomes(watch: ServiceWatch, state: State) -> None:
     async with asyncio.timeout(5):
         while watch.state is not state:  # noqa: ASYNC110 -- a watch tells nobody that it changed
             await asyncio.sleep(0.02)
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+async def test_a_replica_may_have_an_ipv6_address() -> None:
+    async with serving(Replica(), host="[::1]") as port:
+        watch = ServiceWatch("geocoder", [("::1", port)], timeout_seconds=0.2)
+        await watch.start()
+        await becomes(watch, State.OK)
+        await watch.close()
 
 
 async def test_a_service_is_down_until_it_has_said_otherwise() -> None:
