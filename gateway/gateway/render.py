@@ -119,7 +119,7 @@ def _one_line(error: ValueError) -> str:
     if isinstance(error, ValidationError):
         return "; ".join(
             # A rule about several settings has no place of its own, and names them.
-            (f"GEOMESH_EDGE_{'_'.join(map(str, e['loc']))}".upper() if e["loc"] else "GEOMESH_EDGE") + f": {e['msg']}"
+            (f"GEOMESH_EDGE_{'_'.join(map(str, e['loc']))}: ".upper() if e["loc"] else "") + e["msg"]
             for e in error.errors()
         )
     return str(error)

@@ -126,7 +126,8 @@ class EdgeSettings(BaseSettings):
         ):
             given = [name for name in names if getattr(self, name) is not None]
             if given and len(given) < len(names):
-                raise ValueError(f"{' and '.join(names)} are set together or not at all")
+                variables = " and ".join(f"GEOMESH_EDGE_{name}".upper() for name in names)
+                raise ValueError(f"{variables} are set together or not at all")
         return self
 
 

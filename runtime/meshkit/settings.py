@@ -107,11 +107,14 @@ class ServiceSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:
+        prefix = f"{self.model_config.get('env_prefix', '')}TLS_"
         paths = (self.tls_certificate_path, self.tls_key_path, self.tls_ca_path)
         if any(paths) and not all(paths):
-            raise ValueError("tls_certificate_path, tls_key_path and tls_ca_path are set together or not at all")
+            raise ValueError(
+                f"{prefix}CERTIFICATE_PATH, {prefix}KEY_PATH and {prefix}CA_PATH are set together or not at all"
+            )
         if self.tls_peers and not all(paths):
-            raise ValueError("tls_peers needs tls_certificate_path, tls_key_path and tls_ca_path")
+            raise ValueError(f"{prefix}PEERS needs {prefix}CERTIFICATE_PATH, {prefix}KEY_PATH and {prefix}CA_PATH")
         return self
 
     def __init_subclass__(cls, *, service: str = "", **kwargs: Any) -> None:
@@ -152,8 +155,13 @@ class ServiceSettings(BaseSettings):
         except (ValidationError, ValueError) as error:
             prefix = str(cls.model_config.get("env_prefix", ""))
             problems = (
-                [f"{prefix}{'_'.join(map(str, e['loc']))}".upper() + f": {e['msg']}" for e in error.errors()]
+                # A rule about several settings has no place of its own, and names them.
+                [": ".join([*_variables(prefix, e["loc"]), e["msg"]]) for e in error.errors()]
                 if isinstance(error, ValidationError)
                 else [str(error.__cause__ or error)]
             )
             sys.exit(f"{cls.service} cannot start: " + "; ".join(problems))
+
+
+def _variables(prefix: str, place: tuple[int | str, ...]) -> list[str]:
+    return [f"{prefix}{'_'.join(map(str, place))}".upper()] if place else []

@@ -15,7 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from gateway.contract import load
 from gateway.local_replies import local_replies
-from gateway.render import render
+from gateway.render import render, write
 from gateway.settings import EdgeSettings, addresses
 from geomesh.errors.v1 import errors_pb2
 from tests.gateway.error_form import CODES_BY_HTTP_STATUS
@@ -60,6 +60,52 @@ def test_the_admin_listener_is_on_loopback_whatever_the_edge_is_on() -> None:
     listening = configuration(host="0.0.0.0")  # noqa: S104 -- what a container sets
     assert listening["admin"]["address"]["socket_address"]["address"] == "127.0.0.1"
     assert listening["static_resources"]["listeners"][0]["address"]["socket_address"]["address"] == "0.0.0.0"  # noqa: S104 -- as above
+
+
+def test_with_tls_every_service_is_known_by_its_own_name() -> None:
+    path = Path("/run/certs/x.pem")
+    names = (
+        "tls_certificate_path",
+        "tls_key_path",
+        "mesh_tls_certificate_path",
+        "mesh_tls_key_path",
+        "mesh_tls_ca_path",
+    )
+    resources = configuration(**dict.fromkeys(names, path))["static_resources"]
+    expected = {cluster["name"]: cluster["transport_socket"]["typed_config"] for cluster in resources["clusters"]}
+    assert set(expected) == set(API.owners)
+    for service, socket in expected.items():
+        matched = socket["common_tls_context"]["combined_validation_context"]["default_validation_context"]
+        assert matched["match_typed_subject_alt_names"] == [
+            {"san_type": "DNS", "matcher": {"exact": f"{service}.geomesh.internal"}}
+        ]
+    assert all("transport_socket" in chain for each in resources["listeners"] for chain in each["filter_chains"])
+
+
+def test_without_tls_there_is_none() -> None:
+    assert "transport_socket" not in json.dumps(configuration())
+
+
+def test_files_of_certificates_go_when_tls_does(tmp_path: Path) -> None:
+    given = tmp_path / "given.pem"
+    given.touch()
+    mesh: dict[str, Any] = {f"mesh_tls_{name}_path": given for name in ("certificate", "key", "ca")}
+    write(tmp_path / "envoy.yaml", API, EdgeSettings(**mesh), {})
+    assert {path.name for path in tmp_path.glob("tls-*")} == {"tls-mesh.yaml", "tls-authorities.yaml"}
+    write(tmp_path / "envoy.yaml", API, EdgeSettings(), {})
+    assert not list(tmp_path.glob("tls-*"))
+
+
+def test_says_which_certificate_is_not_there_yet(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gateway.render", "--out", str(tmp_path / "envoy.yaml")]
+    (tmp_path / "cert.pem").touch()
+    missing = {
+        "GEOMESH_EDGE_TLS_CERTIFICATE_PATH": str(tmp_path / "cert.pem"),
+        "GEOMESH_EDGE_TLS_KEY_PATH": str(tmp_path / "key.pem"),
+    }
+    ended = subprocess.run(command, env=os.environ | missing, capture_output=True, text=True, check=True)
+    assert ended.stderr.startswith(f"GEOMESH_EDGE_TLS_KEY_PATH: {tmp_path / 'key.pem'} is not there")
+    assert len(ended.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: f"{reply.reason}-{reply.http_status}")
@@ -112,6 +158,8 @@ def test_a_service_is_at_its_name_unless_set() -> None:
     [
         ("GEOMESH_EDGE_PORT", "http"),
         ("GEOMESH_EDGE_PORT", "70000"),
+        ("GEOMESH_EDGE_TLS_KEY_PATH", "key.pem"),
+        ("GEOMESH_EDGE_MESH_TLS_CA_PATH", "ca.pem"),
         ("GEOMESH_GATEWAY_GEOCODER_ADDRESS", "geocoder"),
         ("GEOMESH_GATEWAY_SPATIAL_INDEX_ADDRESS", "host:port"),
         ("GEOMESH_EDGE_OTLP_ENDPOINT", "collector"),

@@ -347,7 +347,7 @@ async def test_a_health_check_asks_with_the_settings_of_the_service_itself(start
     [
         ({"tls_key_path": None}, "set together"),
         ({"tls_ca_path": None}, "set together"),
-        ({"tls_certificate_path": None, "tls_key_path": None, "tls_ca_path": None, "tls_peers": ["edge"]}, "tls_peers"),
+        ({"tls_certificate_path": None, "tls_key_path": None, "tls_ca_path": None, "tls_peers": ["edge"]}, "TLS_PEERS"),
     ],
 )
 def test_half_of_the_settings_is_refused(folder: Path, change: dict[str, Any], complaint: str) -> None:
