@@ -156,7 +156,7 @@ async def test_the_edge_says_who_the_client_is(start: Start) -> None:
     async with start() as auth:
         await auth.add()
         with pytest.raises(grpc.aio.AioRpcError):
-            await auth.stub.Login(_wrong(), metadata=(("x-geomesh-client-address", ELSEWHERE),))
+            await auth.stub.Login(_wrong(), metadata=(("x-envoy-external-address", ELSEWHERE),))
         with pytest.raises(grpc.aio.AioRpcError):
             await auth.stub.Login(_wrong())
         query = "SELECT string_agg(address, ' ' ORDER BY sequence) FROM auth.audit_events WHERE tenant_id = 'acme'"

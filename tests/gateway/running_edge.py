@@ -99,13 +99,18 @@ class Edge:
 
 @asynccontextmanager
 async def running_edge(
-    folder: Path, *, behind: Mapping[str, Any] = MappingProxyType({}), **settings: Any
+    folder: Path,
+    *,
+    behind: Mapping[str, Any] = MappingProxyType({}),
+    ports_of: Mapping[str, int] = MappingProxyType({}),
+    **settings: Any,
 ) -> AsyncIterator[Edge]:
     """Runs Envoy and the process behind it.
 
     Args:
         folder: For the configuration and the log.
         behind: Settings of the process behind it.
+        ports_of: The ports of services that stand behind their routes after all, by their names.
         **settings: Fields of EdgeSettings that are not to have their defaults.
     """
     port, admin_port, nothing = free_ports(3)
@@ -117,6 +122,7 @@ async def running_edge(
     async with running(process_settings, servicers=[service]) as ports:
         clusters = {owner: [("127.0.0.1", nothing)] for owner in contract.owners}
         clusters["gateway"] = [("127.0.0.1", ports.grpc)]
+        clusters |= {owner: [("127.0.0.1", number)] for owner, number in ports_of.items()}
         own: dict[str, Any] = {"port": port, "admin_port": admin_port, "limits": False}
         chosen = EdgeSettings(**own | settings)
         write(folder / "envoy.yaml", contract, chosen, clusters)

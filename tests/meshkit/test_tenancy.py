@@ -5,7 +5,7 @@ import pytest
 
 from tests.conftest import Databases
 
-SERVICES = ["geocoder", "spatial-index", "trajectory", "airquality"]
+SERVICES = ["geocoder", "spatial-index", "trajectory", "airquality", "auth"]
 
 TABLES = """
 SELECT c.oid::regclass::text AS name, c.relrowsecurity AS secured

@@ -11,8 +11,8 @@ from geomesh.options.v1 import options_pb2
 from meshkit.context import current
 from meshkit.identity import Identity
 
-CLIENT_ADDRESS: Final = "x-geomesh-client-address"
-"""The header in which the edge says who its client is; it replaces what a client writes there."""
+CLIENT_ADDRESS: Final = "x-envoy-external-address"
+"""The header in which the edge says who its client is. It takes away what a client writes there."""
 
 
 def address_of(context: "grpc.aio.ServicerContext[Any, Any]") -> str:
