@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from bench import air, edge, entities, footprint, geocoding, profile, report, tls
+from bench import air, edge, entities, footprint, geocoding, limits, profile, report, tls
 from bench.load import binary
 from bench.mesh import Mesh, mesh, settle
 
@@ -18,6 +18,7 @@ ONE_REPLICA: dict[str, Callable[[Mesh], Iterator[report.Row]]] = {
     "path": edge.request_path,
     "rest": partial(edge.rest, replicas=1, at_least=0.60),
     "tls": tls.rest,
+    "limits": limits.rows,
     "conditions": air.conditions,
     "geocoding": geocoding.rows,
     "entities": entities.rows,

@@ -1,50 +1,101 @@
 """What telling callers apart and counting them costs."""
 
 import os
-import re
-import struct
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from google.protobuf import descriptor_pb2
 
 from bench.edge import QUERY, SECONDS
-from bench.load import binary, h2load_rest
-from bench.mesh import Mesh
+from bench.load import ghz, h2load_rest
+from bench.mesh import UNREACHABLE, Mesh
 from bench.report import Row, ceiling, in_turn, ratio
-from geomesh.limits.v1 import limits_pb2 as pb
-from geomesh_local.ports import PortPlan
-from geomesh_local.stack import Stack
-from geomesh_local.up import render_edge
-import asyncio
+from geomesh.limits.v1 import limits_pb2
 
-METHOD = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
-RATE = 1_000
-P99_MS = 3.0
-GENEROUS = {
+SERVICE, METHOD = "envoy.service.ratelimit.v3.RateLimitService", "ShouldRateLimit"
+CALLS_PER_SECOND = 1_000
+LIMITED = {
+    "GEOMESH_EDGE_PORT": "21085",
+    "GEOMESH_EDGE_ADMIN_PORT": "21086",
     "GEOMESH_EDGE_LIMITS": "true",
+    # Counted like everyone, and never refused.
     "GEOMESH_EDGE_ADDRESS_CALLS_PER_SECOND": "1000000",
     "GEOMESH_EDGE_SUBJECT_CALLS_PER_SECOND": "1000000",
 }
-FACTS = {
-    "kind": "call",
-    "masked_remote_address": "127.0.0.1/32",
-    "tenant": "public",
-    "subject": "bench",
-    "plan": "enterprise",
-}
+FACTS = {"kind": "call", "masked_remote_address": "127.0.0.1/32", "tenant": "t", "subject": "s", "plan": "enterprise"}
 
 
 def rows(mesh: Mesh) -> Iterator[Row]:
-    """REST with the token check and both limits against REST without, and the hop alone."""
-    yield _hop(mesh)
-    with _second_edge(mesh) as url:
-        limited, free = in_turn(
-            lambda: h2load_rest(url + QUERY, seconds=SECONDS, headers=mesh.metadata).per_second,
-            lambda: h2load_rest(mesh.stack.edge_url + QUERY, seconds=SECONDS, headers=mesh.metadata).per_second,
-        )
-    yield ratio("EncodeLocation as REST with token check and limits / without", limited, free, "req/s", 0.60)
+    """REST with the token check and both limits against REST without, and the hop to the limits service alone."""
+    with _limited_edge(mesh) as url:
+        answer = httpx.get(url + QUERY, headers=mesh.metadata)
+        assert answer.headers["x-ratelimit-limit"] == UNREACHABLE, answer.headers
+
+        def rate(edge: str) -> float:
+            return h2load_rest(edge + QUERY, seconds=SECONDS, headers=mesh.metadata).per_second
+
+        limited, free = in_turn(lambda: rate(url), lambda: rate(mesh.stack.edge_url))
+    yield ratio(
+        "EncodeLocation as REST with token check, local and global limits / without", limited, free, "req/s", 0.60
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        yield _hop(f"127.0.0.1:{mesh.stack.ports.counting(0)}", Path(folder) / "limits.binpb")
+
+
+def _hop(address: str, protoset: Path) -> Row:
+    protoset.write_bytes(_protocol())
+    request = {"domain": "geomesh", "descriptors": [{"entries": [{"key": k, "value": v} for k, v in FACTS.items()]}]}
+    load = ghz(
+        address, f"{SERVICE}.{METHOD}", request, protoset=protoset, seconds=5, in_flight=8, per_second=CALLS_PER_SECOND
+    )
+    return ceiling(f"rate-limit hop at {CALLS_PER_SECOND:,} calls/s, p99", load.p99_ms, "ms", 3.0)
+
+
+def _protocol() -> bytes:
+    """Returns the descriptor set of Envoy's method with our messages, for ghz."""
+    messages, service = descriptor_pb2.FileDescriptorProto(), descriptor_pb2.FileDescriptorProto()
+    limits_pb2.DESCRIPTOR.CopyToProto(messages)
+    package, _, name = SERVICE.rpartition(".")
+    service.name, service.package, service.syntax = "rls.proto", package, "proto3"
+    service.dependency.append(messages.name)
+    method = service.service.add(name=name).method.add(name=METHOD)
+    method.input_type, method.output_type = (f".geomesh.limits.v1.RateLimit{each}" for each in ("Request", "Response"))
+    return descriptor_pb2.FileDescriptorSet(file=[messages, service]).SerializeToString()
+
+
+@contextmanager
+def _limited_edge(mesh: Mesh) -> Iterator[str]:
+    """Starts a second Envoy before the same services, with limits, and yields its URL."""
+    variables = os.environ | mesh.stack.edge_environment() | LIMITED
+    with tempfile.TemporaryDirectory() as folder:
+        configuration = Path(folder) / "envoy.yaml"
+        render = [sys.executable, "-m", "gateway.render", "--out", str(configuration)]
+        subprocess.run(render, env=variables, check=True)
+        envoy = [str(Path(sys.executable).with_name("envoy")), "-c", str(configuration), "--disable-hot-restart"]
+        with (Path(folder) / "envoy.log").open("w") as log:
+            process = subprocess.Popen([*envoy, "--concurrency", "1"], stdout=log, stderr=log)
+        url = f"http://127.0.0.1:{LIMITED['GEOMESH_EDGE_PORT']}"
+        try:
+            _wait_until_counting(url, mesh)
+            yield url
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait_until_counting(url: str, mesh: Mesh) -> None:
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        try:
+            if "x-ratelimit-limit" in httpx.get(url + QUERY, headers=mesh.metadata).headers:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"{url} does not count")

@@ -40,8 +40,9 @@ def ghz(
     seconds: float,
     metadata: dict[str, str] | None = None,
     in_flight: int = IN_FLIGHT,
+    per_second: int = 0,
 ) -> Load:
-    """Calls an RPC for a while; a list of requests is gone through in turn.
+    """Calls an RPC for a while, as fast as it answers or `per_second`; a list of requests is gone through in turn.
 
     Raises:
         AssertionError: More than one call in a hundred ended with NOT_FOUND, or one with another status but OK.
@@ -53,6 +54,7 @@ def ghz(
             *(binary("ghz"), "--insecure", "--protoset", str(protoset), "--call", method, "--data-file", file.name),
             *("--concurrency", str(in_flight), "--connections", str(min(4, in_flight))),
             *("--duration", f"{seconds}s", "--duration-stop", "wait", "--format", "json"),
+            *("--rps", str(per_second)),
             *("--metadata", json.dumps(metadata or {}), address),
         ]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout

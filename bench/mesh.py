@@ -22,8 +22,12 @@ from geomesh_local.up import up
 RUN = CHECKOUT / ".run" / "bench"
 # Tracing is on and nothing is sampled: the collector's address leads nowhere, and nothing is ever sent to it.
 _UNSAMPLED = {"OTLP_ENDPOINT": "127.0.0.1:9", "TRACE_SAMPLE_RATIO": "0"}
+UNREACHABLE = "1000000000"
+"""A limit that nothing reaches."""
 # What is measured are the services; what the limits cost is measured by bench/limits.py.
-_UNLIMITED = {"GEOMESH_EDGE_LIMITS": "false"}
+_UNLIMITED = {"GEOMESH_EDGE_LIMITS": "false"} | {
+    f"GEOMESH_LIMITS_{plan}_REQUESTS_PER_HOUR": UNREACHABLE for plan in ("PUBLIC", "USER", "PREMIUM", "ENTERPRISE")
+}
 UNSAMPLED_TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
 
 

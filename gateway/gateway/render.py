@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from gateway import tls_files
 from gateway.contract import Contract, load
 from gateway.local_replies import FLOOD, local_replies
-from gateway.settings import LIMITS, EdgeSettings, addresses, host_and_port
+from gateway.settings import COUNTING, EdgeSettings, addresses, host_and_port
 from gateway.site import Site
 from meshkit.tls import mesh_name
 
@@ -38,7 +38,7 @@ def main() -> None:
     contract = load()
     try:
         edge = EdgeSettings()
-        owners = [*contract.owners, LIMITS] if edge.limits else contract.owners
+        owners = [*contract.owners, COUNTING] if edge.limits else contract.owners
         write(options.out, contract, edge, addresses(owners))
     except (ValidationError, ValueError) as error:
         sys.exit(f"the edge cannot be configured: {_one_line(error)}")

@@ -13,6 +13,8 @@ from meshkit.settings import ServiceSettings
 
 LIMITS = "limits"
 """The name of the rate-limit service, which has no part in the API."""
+COUNTING = "limits-counting"
+"""The port of the same where Envoy asks."""
 
 
 class Settings(ServiceSettings, service="gateway"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gateway.contract import load
 from gateway.render import write
-from gateway.settings import LIMITS, EdgeSettings
+from gateway.settings import COUNTING, EdgeSettings
 from meshkit.development_ca import issue, subjects
 
 _CERTIFICATES = Path("certificates")
@@ -33,7 +33,7 @@ _ENVIRONMENTS = {
 def main() -> None:
     """Ends with 1 and Envoy's words if it refuses a configuration."""
     contract = load()
-    clusters = {service: [(service, 50051)] for service in [*contract.owners, LIMITS]}
+    clusters = {service: [(service, 50051)] for service in [*contract.owners, COUNTING]}
     for name, edge in _ENVIRONMENTS.items():
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             issue(_CERTIFICATES, subjects(contract.owners))

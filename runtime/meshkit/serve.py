@@ -52,7 +52,6 @@ async def serve(
     servicers: Sequence[object],
     dependencies: Sequence[Dependency] = (),
     stands_for: Mapping[str, Dependency] = MappingProxyType({}),
-    handlers: Sequence[grpc.GenericRpcHandler] = (),
 ) -> None:
     """Serves until SIGTERM or SIGINT, then finishes what is in work.
 
@@ -62,7 +61,6 @@ async def serve(
         dependencies: What the service needs; started before and closed after, in order and in reverse order.
         stands_for: Full names of gRPC services that run elsewhere, each with the dependency that knows how it fares,
             for which this process answers reflection and ``grpc.health.v1``.
-        handlers: RPCs of another protocol than geomesh's own, which know no callers: the request path is not before them.
 
     Raises:
         TypeError: A servicer leaves an RPC unimplemented.
@@ -74,12 +72,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with running(
-        settings,
-        servicers=servicers,
-        dependencies=dependencies,
-        stands_for=stands_for,
-        handlers=handlers,
-        tracer=tracer,
+        settings, servicers=servicers, dependencies=dependencies, stands_for=stands_for, tracer=tracer
     ) as ports:
         _settle_memory()
         _LOG.info("serving", host=settings.host, port=ports.grpc, metrics_port=ports.metrics)
@@ -104,7 +97,6 @@ async def running(
     servicers: Sequence[object],
     dependencies: Sequence[Dependency] = (),
     stands_for: Mapping[str, Dependency] = MappingProxyType({}),
-    handlers: Sequence[grpc.GenericRpcHandler] = (),
     tracer: trace.Tracer | None = None,
 ) -> AsyncIterator[Ports]:
     """Serves while the context is open and drains when it closes; see `serve`, which is this and a signal."""
@@ -120,7 +112,6 @@ async def running(
         server = grpc.aio.server(options=_options(settings))
         everything = (*servicers, HealthServicer(settings.service, dependencies))
         names = [_register(server, path, each) for each in everything]
-        server.add_generic_rpc_handlers(handlers)
         standard_health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(standard_health, server)
         names.append(health.SERVICE_NAME)

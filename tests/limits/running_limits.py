@@ -104,7 +104,7 @@ async def running_limits(
         plans: Fields of the limits service's settings that are not to have their defaults.
         **settings: Fields of EdgeSettings, likewise.
     """
-    port, admin_port, store_port, *ports = free_ports(7)
+    port, admin_port, store_port, *ports = free_ports(9)
     contract, forger = load(), Forger()
     backend = Backend(forger)
     server = grpc.aio.server()
@@ -118,11 +118,12 @@ async def running_limits(
         stack.callback(store.close)
         await wait_until_answers(store)
         replicas = [
-            start_limits(ports[n], ports[n + 2], store_port, folder / f"limits-{n}.log", plans or {}) for n in (0, 1)
+            start_limits(ports[n], ports[n + 2], ports[n + 4], store_port, folder / f"limits-{n}.log", plans or {})
+            for n in (0, 1)
         ]
         processes += replicas
         clusters = {owner: [("127.0.0.1", behind)] for owner in contract.owners}
-        clusters["limits"] = [("127.0.0.1", each) for each in ports[:2]]
+        clusters["limits-counting"] = [("127.0.0.1", each) for each in ports[4:]]
         own = {"port": port, "admin_port": admin_port, "token_issuer": ISSUER, "token_audience": AUDIENCE}
         generous = {"address_calls_per_second": 100_000, "subject_calls_per_second": 100_000}
         write(folder / "envoy.yaml", contract, EdgeSettings(**own | generous | settings), clusters)
@@ -139,7 +140,7 @@ async def running_limits(
             processes[0],
             replicas,
             ports[:2],
-            ports[2:],
+            ports[2:4],
             [folder / f"limits-{n}.log" for n in (0, 1)],
         )
         with limits.log.open("w") as log:
@@ -157,12 +158,13 @@ def start_store(port: int, folder: Path) -> "subprocess.Popen[bytes]":
 
 
 def start_limits(
-    port: int, metrics_port: int, store_port: int, log: Path, plans: dict[str, int]
+    port: int, metrics_port: int, counting_port: int, store_port: int, log: Path, plans: dict[str, int]
 ) -> "subprocess.Popen[bytes]":
     """Starts one replica of the limits service."""
     variables = {
         "PORT": port,
         "METRICS_PORT": metrics_port,
+        "COUNTING_PORT": counting_port,
         "REDIS_URL": f"redis://127.0.0.1:{store_port}/0",
         "DRAIN_NOTICE_SECONDS": 0,
     } | {name.upper(): value for name, value in plans.items()}

@@ -5,6 +5,7 @@ import signal
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -93,7 +94,7 @@ async def test_without_the_limits_service_calls_pass(tmp_path: Path) -> None:
 
 
 async def test_the_bucket_in_envoy_holds_without_the_service(tmp_path: Path) -> None:
-    buckets = {"address_calls_per_second": 1, "subject_calls_per_second": 1, "burst_seconds": 20}
+    buckets: Any = {"address_calls_per_second": 1, "subject_calls_per_second": 1, "burst_seconds": 20}
     async with running_limits(tmp_path, **buckets) as limits:
         for replica in limits.replicas:
             replica.kill()
@@ -111,7 +112,7 @@ async def test_the_bucket_in_envoy_holds_without_the_service(tmp_path: Path) -> 
 
 
 async def test_the_buckets_tell_addresses_and_accounts_apart(tmp_path: Path) -> None:
-    buckets = {"address_calls_per_second": 10, "subject_calls_per_second": 1, "burst_seconds": 4}
+    buckets: Any = {"address_calls_per_second": 10, "subject_calls_per_second": 1, "burst_seconds": 4}
     async with running_limits(tmp_path, **buckets) as limits:
 
         async def passed(address: str, subject: str) -> int:
@@ -138,7 +139,7 @@ async def test_over_grpc_a_flood_is_told_the_same(tmp_path: Path) -> None:
         running_limits(tmp_path, address_calls_per_second=1, burst_seconds=1) as limits,
         grpc.aio.insecure_channel(limits.target) as channel,
     ):
-        call = channel.unary_unary("/geomesh.spatial_index.v1.SpatialIndexService/GetCell")
+        call: Any = channel.unary_unary("/geomesh.spatial_index.v1.SpatialIndexService/GetCell")
         codes = [await call(b"").code() for _ in range(20)]
         assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes
         assert set(codes) <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}

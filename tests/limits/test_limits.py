@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import grpc
 import httpx
@@ -36,10 +37,11 @@ async def test_of_a_thousand_at_once_as_many_pass_as_the_limit_says(limits: Limi
 async def test_of_a_thousand_at_once_over_grpc_as_many(limits: Limits, subject: str) -> None:
     metadata = tuple(limits.bearer(subject).items())
     async with grpc.aio.insecure_channel(limits.target) as channel:
-        call = channel.unary_unary(RPC)
+        call: Any = channel.unary_unary(RPC)
 
         async def code() -> grpc.StatusCode:
-            return await call(b"", metadata=metadata).code()
+            code: grpc.StatusCode = await call(b"", metadata=metadata).code()
+            return code
 
         codes = await asyncio.gather(*(code() for _ in range(1_000)))
     assert Counter(codes) == {grpc.StatusCode.OK: 100, grpc.StatusCode.RESOURCE_EXHAUSTED: 900}
@@ -49,7 +51,7 @@ async def test_rest_and_grpc_count_together(limits: Limits, subject: str) -> Non
     bearer = limits.bearer(subject)
     async with limits.client(**bearer) as client, grpc.aio.insecure_channel(limits.target) as channel:
         assert told(await client.get(CALL)) == (100, 99)
-        call = channel.unary_unary(RPC)(b"", metadata=tuple(bearer.items()))
+        call: Any = channel.unary_unary(RPC)(b"", metadata=tuple(bearer.items()))
         headers = dict(await call.initial_metadata())
         assert (headers["x-ratelimit-limit"], headers["x-ratelimit-remaining"]) == ("100", "98")
         assert told(await client.get(CALL)) == (100, 97)
@@ -143,7 +145,7 @@ async def test_a_refusal_over_rest_has_the_one_error_form(limits: Limits, addres
 async def test_a_refusal_over_grpc_has_the_same_details(limits: Limits, subject: str) -> None:
     metadata = tuple(limits.bearer(subject, plan="public").items())
     async with grpc.aio.insecure_channel(limits.target) as channel:
-        call = channel.unary_unary(RPC)
+        call: Any = channel.unary_unary(RPC)
         for _ in range(5):
             await call(b"", metadata=metadata)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -200,7 +202,9 @@ async def test_streams_are_counted_by_the_minute(limits: Limits, subject: str) -
     async with grpc.aio.insecure_channel(limits.target) as channel, limits.client(**dict(metadata)) as client:
 
         async def code() -> grpc.StatusCode:
-            return await channel.stream_unary(STREAM)(iter([b""]), metadata=metadata).code()
+            stream: Any = channel.stream_unary(STREAM)
+            code: grpc.StatusCode = await stream(iter([b""]), metadata=metadata).code()
+            return code
 
         codes = [await code() for _ in range(12)]
         assert Counter(codes) == {grpc.StatusCode.OK: 10, grpc.StatusCode.RESOURCE_EXHAUSTED: 2}

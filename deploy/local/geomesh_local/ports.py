@@ -48,6 +48,10 @@ class PortPlan:
         """Returns the gRPC port of one process."""
         return self.base + 100 + 10 * _index(service) + replica
 
+    def counting(self, replica: int) -> int:
+        """Returns the port on which Envoy asks one process of the limits service."""
+        return self.base + 100 + 10 * (_index(LIMITS) + 1) + replica
+
     def metrics(self, service: str, replica: int) -> int:
         """Returns the Prometheus port of one process."""
         return self.base + 200 + 10 * _index(service) + replica
@@ -59,6 +63,8 @@ class PortPlan:
             for replica in range(replicas if service != GATEWAY else 1):
                 name = program_name(service, replica)
                 yield from ((name, self.grpc(service, replica)), (name, self.metrics(service, replica)))
+                if service == LIMITS:
+                    yield (name, self.counting(replica))
         yield from (("envoy", self.edge), ("envoy", self.admin))
 
     @classmethod

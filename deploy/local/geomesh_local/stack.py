@@ -165,6 +165,7 @@ class Stack:
             variables |= self.edge_environment() | {_variable(service, "AUTH_ADDRESS"): self.grpc_address("auth")}
         elif service == LIMITS:
             variables[_variable(service, "REDIS_URL")] = self.redis_url()
+            variables[_variable(service, "COUNTING_PORT")] = str(self.ports.counting(replica))
         else:
             variables |= self._service_environment(service, None)
         if self.tls:
@@ -197,7 +198,9 @@ class Stack:
                 "GEOMESH_EDGE_TLS_CERTIFICATE_PATH": str(self.certificate(PUBLIC)),
                 "GEOMESH_EDGE_TLS_KEY_PATH": str(self._key(PUBLIC)),
             }
+        counting = ",".join(f"127.0.0.1:{self.ports.counting(replica)}" for replica in range(self.replicas))
         return self._inherited("GEOMESH_EDGE_") | {
+            _variable(GATEWAY, "LIMITS_COUNTING_ADDRESS"): counting,
             "GEOMESH_EDGE_PORT": str(self.ports.edge),
             "GEOMESH_EDGE_ADMIN_PORT": str(self.ports.admin),
             _variable(GATEWAY, "ADDRESS"): f"ipv4:127.0.0.1:{self.ports.grpc(GATEWAY, 0)}",

@@ -2,17 +2,21 @@
 
 from gateway.limits.decisions import SCRIPT, Limiter
 from gateway.limits.link import Link
+from gateway.limits.listener import Listener
 from gateway.limits.plans import Plans
-from gateway.limits.servicer import handlers
+from gateway.limits.servicer import answer
 from gateway.limits.settings import Settings
 from meshkit.serve import run, serve
+from meshkit.tls import Certificates
 
 
 async def main() -> None:
     """Serves until told to stop."""
     settings = Settings.load()
     link = Link(settings.redis_url.get_secret_value(), SCRIPT)
-    await serve(settings, servicers=[], handlers=[handlers(Limiter(Plans(settings), link))], dependencies=[link])
+    address = f"{settings.host}:{settings.counting_port}"
+    listener = Listener(address, answer(Limiter(Plans(settings), link)), Certificates.of(settings))
+    await serve(settings, servicers=[], dependencies=[link, listener])
 
 
 if __name__ == "__main__":

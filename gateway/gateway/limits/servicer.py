@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import base64
+from functools import lru_cache
 from typing import Final
 
-import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from prometheus_client import Counter
 
 from gateway.limits.decisions import Decision, Limiter
+from gateway.limits.listener import Answer
 from geomesh.limits.v1 import limits_pb2 as pb
-
-SERVICE: Final = "envoy.service.ratelimit.v3.RateLimitService"
 
 _LOG: Final = structlog.get_logger(__name__)
 _DECISIONS: Final = Counter(
@@ -23,22 +23,25 @@ _PASSED, _REFUSED, _UNCOUNTED = (_DECISIONS.labels(each) for each in ("passed", 
 _UNKNOWN: Final = pb.RateLimitResponse(overall_code=pb.RateLimitResponse.CODE_OK).SerializeToString()
 
 
-def handlers(limiter: Limiter) -> grpc.GenericRpcHandler:
-    """Returns the one RPC, for a server that hands bytes through."""
+def answer(limiter: Limiter) -> Answer:
+    """Returns what answers a serialized request of Envoy's."""
 
-    async def should_rate_limit(request: bytes, context: object) -> bytes:
-        del context
+    async def answered(request: bytes) -> bytes:
         try:
-            asked = pb.RateLimitRequest.FromString(request)
-            facts = tuple((entry.key, entry.value) for each in asked.descriptors for entry in each.entries)
-            decision = await limiter.decide(facts)
-        except ValueError as error:
+            decision = await limiter.decide(_facts(request))
+        except (ValueError, DecodeError) as error:
             _LOG.error("a request could not be counted", cause=str(error))
             decision = None
         return _answer(decision)
 
-    method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(should_rate_limit)
-    return grpc.method_handlers_generic_handler(SERVICE, {"ShouldRateLimit": method})
+    return answered
+
+
+# Nearly every request is of someone who called a moment ago, and says the same.
+@lru_cache(maxsize=16_384)
+def _facts(request: bytes) -> tuple[tuple[str, str], ...]:
+    asked = pb.RateLimitRequest.FromString(request)
+    return tuple((entry.key, entry.value) for each in asked.descriptors for entry in each.entries)
 
 
 def _answer(decision: Decision | None) -> bytes:

@@ -8,6 +8,12 @@ from meshkit.settings import ServiceSettings
 class Settings(ServiceSettings, service="limits"):
     """The rate-limit service: ``GEOMESH_LIMITS_…``. A tenant's own limits, kept with the tenant, go before these."""
 
+    counting_port: int = Field(
+        50052,
+        ge=0,
+        le=65535,
+        description="Port on which Envoy asks; the gRPC port is for the health. 0 takes any free one.",
+    )
     public_requests_per_hour: int = Field(
         100, ge=0, description="Calls an hour of a caller without a token, counted by address."
     )

@@ -1,0 +1,66 @@
+"""Where Envoy asks: one RPC of its own protocol, without the request path, since who asks is Envoy and not a caller."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import grpc
+
+from meshkit.health import State
+from meshkit.tls import Certificates, server_credentials
+
+Answer = Callable[[bytes], Awaitable[bytes]]
+"""Returns the serialized reply to a serialized request."""
+
+SERVICE: Final = "envoy.service.ratelimit.v3.RateLimitService"
+_GRACE_SECONDS: Final = 1.0
+
+
+class Listener:
+    """Listens on a port of its own. It is a :class:`meshkit.health.Dependency`: the service starts and closes it."""
+
+    name = "counting"
+    required = True
+    breaker = ""
+
+    def __init__(self, address: str, answer: Answer, certificates: Certificates | None) -> None:
+        """Prepares without listening.
+
+        Args:
+            address: Host and port to listen on.
+            answer: What answers.
+            certificates: What the service proves itself with; None for plaintext.
+        """
+        self._address = address
+        self._answer = answer
+        self._certificates = certificates
+        self._server: grpc.aio.Server | None = None
+
+    @property
+    def state(self) -> State:
+        """OK while it listens."""
+        return State.DOWN if self._server is None else State.OK
+
+    async def start(self) -> None:
+        """Listens."""
+
+        async def should_rate_limit(request: bytes, context: object) -> bytes:
+            del context
+            return await self._answer(request)
+
+        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(should_rate_limit)
+        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"ShouldRateLimit": method}),))
+        try:
+            if self._certificates is None:
+                server.add_insecure_port(self._address)
+            else:
+                server.add_secure_port(self._address, server_credentials(self._certificates))
+        except RuntimeError as error:
+            raise SystemExit(f"cannot listen on {self._address}: {error}") from None
+        await server.start()
+        self._server = server
+
+    async def close(self) -> None:
+        """Takes no more requests, and answers those it has."""
+        if self._server is not None:
+            await self._server.stop(_GRACE_SECONDS)
