@@ -94,7 +94,7 @@ def postgres_server() -> Iterator[Server]:
         data = str(folder / "data")
         made = [str(programs / "initdb"), "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"]
         subprocess.run(made, check=True, capture_output=True, user=account)
-        port = _free_port()
+        port = free_port()
         chosen = {
             "port": str(port),
             "listen_addresses": "127.0.0.1",
@@ -118,7 +118,7 @@ def redis_server() -> Iterator[Server]:
     if program is None:
         pytest.skip("Redis is not installed")
     with _folder(None) as folder:
-        port = _free_port()
+        port = free_port()
         command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
         is_ready = ["redis-cli", "-h", "127.0.0.1", "-p", str(port), "ping"]
         server = Server(command, port, f"redis://127.0.0.1:{port}/0", is_ready, None)
@@ -168,7 +168,7 @@ def _postgres_programs() -> Path | None:
     return Path(found).parent if found else None
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Returns a port below those that the system gives to clients, so that it is free again after a stop."""
     while True:
         port = random.randrange(20_000, 30_000)
