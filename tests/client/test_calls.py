@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -20,6 +21,7 @@ from geomesh.gateway.v1 import gateway_pb2 as pb
 from geomesh.gateway.v1 import gateway_pb2_grpc
 from geomesh.spatial_index.v1 import spatial_index_pb2
 from geomesh_client import Client, DeadlineExceeded, Password, ResourceExhausted, Tls, Unavailable
+from geomesh_client.calls import Around, interceptors
 from meshkit import errors
 from tests.gateway.running_edge import Behaviour, Edge, Obedient, running_edge
 
@@ -117,6 +119,63 @@ async def test_a_stream_that_fails_raises_an_error_of_ours(edge: Edge) -> None:
     async with Client(edge.url) as client:
         with pytest.raises(Unavailable):
             await client.spatial_index.ReportPositions(nothing())
+
+
+@asynccontextmanager
+async def echoing(replies: int, *, then_fail: bool) -> AsyncIterator[grpc.aio.Channel]:
+    """Yields a channel of the client's to a server of streams, which the protos do not have yet."""
+
+    async def many(request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> AsyncIterator[bytes]:
+        for _ in range(replies):
+            yield request
+        if then_fail:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "stopping")
+
+    async def one(requests: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
+        return b"".join([request async for request in requests])
+
+    async def both(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        async for request in requests:
+            yield request
+
+    handlers: dict[str, Any] = {
+        "Many": grpc.unary_stream_rpc_method_handler(many),
+        "One": grpc.stream_unary_rpc_method_handler(one),
+        "Both": grpc.stream_stream_rpc_method_handler(both),
+    }
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    around = Around({}, timeout_seconds=5, attempts=1)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", interceptors=interceptors(around)) as channel:
+        yield channel
+    await server.stop(None)
+
+
+async def letters() -> AsyncIterator[bytes]:
+    for letter in (b"a", b"b", b"c"):
+        yield letter
+
+
+async def test_streams_go_both_ways() -> None:
+    async with echoing(3, then_fail=False) as channel:
+        many: Any = channel.unary_stream("/test.Echo/Many")
+        assert [reply async for reply in many(b"x")] == [b"x"] * 3
+        one: Any = channel.stream_unary("/test.Echo/One")
+        assert await one(letters()) == b"abc"
+        both: Any = channel.stream_stream("/test.Echo/Both")
+        assert [reply async for reply in both(letters())] == [b"a", b"b", b"c"]
+
+
+async def test_a_stream_of_replies_that_breaks_raises_an_error_of_ours() -> None:
+    async with echoing(2, then_fail=True) as channel:
+        many: Any = channel.unary_stream("/test.Echo/Many")
+        got = []
+        with pytest.raises(Unavailable, match="stopping"):
+            async for reply in many(b"x"):
+                got.append(reply)  # noqa: PERF401 -- what came before the error counts
+        assert got == [b"x", b"x"]
 
 
 @pytest.mark.parametrize(

@@ -150,8 +150,8 @@ async def test_errors_are_of_the_kind_that_they_are(mesh: Mesh) -> None:
     assert nobody.value.reason == "TOKEN_MISSING"
 
 
-async def test_a_read_survives_the_end_of_a_replica(mesh: Mesh) -> None:
-    async with Client(mesh.base_url, timeout_seconds=30) as client:
+async def test_a_read_outlasts_a_service_that_starts_again(mesh: Mesh) -> None:
+    async with Client(mesh.base_url, timeout_seconds=30, attempts=30) as client:
         request = geocoder_pb2.GetPlaceRequest(place_id="geonames.2867714")
         await client.geocoder.GetPlace(request)
         for program in mesh.programs["geocoder"]:

@@ -49,7 +49,7 @@ SCHEMA.config.generation.update(database="none")
 
 
 @SCHEMA.parametrize()
-@settings(max_examples=30, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_reply_is_documented(case: "schemathesis.Case[Any]", mesh: Mesh) -> None:
     headers = {"authorization": f"Bearer {mesh.token('tenant_admin', 'schemathesis')}"}
     checks = [each for each in CHECKS if case.method in EDGES_METHODS or each is not_a_server_error]

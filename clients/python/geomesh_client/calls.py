@@ -4,7 +4,7 @@ import asyncio
 import importlib
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -39,6 +39,9 @@ class Rpc:
 
     repeatable: bool
     takes_token: bool
+
+
+_UNKNOWN: Final = Rpc(repeatable=False, takes_token=True)
 
 
 def rpcs_of(packages: Iterable[str]) -> dict[str, Rpc]:
@@ -94,18 +97,11 @@ class Around:
 
     async def stream_unary(self, proceed: Continue, details: Details, requests: Any) -> Any:
         """Makes a call that streams requests; nobody but its caller could send them again."""
-        return await _answer(proceed, _outgoing(details, await self._token(details), details.timeout), requests)
+        return _Translated(await proceed(_outgoing(details, await self._token(details), details.timeout), requests))
 
     async def replies(self, proceed: Continue, details: Details, request: Any) -> AsyncIterator[Any]:
-        """Yields the replies of a call that streams them; nobody but its caller knows where to go on."""
-        call = await proceed(_outgoing(details, await self._token(details), details.timeout), request)
-        try:
-            async for reply in call:
-                yield reply
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
-        finally:
-            call.cancel()
+        """Begins a call that streams replies; nobody but its caller knows where to go on."""
+        return _translated(await proceed(_outgoing(details, await self._token(details), details.timeout), request))
 
     async def _token(self, details: Details, *, instead_of: str = "") -> str:
         if self.session is None or not self._rpc(details).takes_token:
@@ -114,7 +110,7 @@ class Around:
 
     def _rpc(self, details: Details) -> Rpc:
         path: Any = details.method  # text, or bytes: the published type and the library do not agree
-        return self.rpcs[path.decode() if isinstance(path, bytes) else path]
+        return self.rpcs.get(path.decode() if isinstance(path, bytes) else path, _UNKNOWN)
 
     def _wait(self, rpc: Rpc, error: GeomeshError, attempt: int) -> float | None:
         """Returns how long to wait before another try; None where there must be none.
@@ -127,6 +123,33 @@ class Around:
             return None
         jitter = self.draws.uniform(0, min(_FIRST_WAIT_SECONDS * 2**attempt, _LONGEST_WAIT_SECONDS))
         return (error.retry_after_seconds or 0.0) + jitter
+
+
+class _Translated:
+    """A call of gRPC's that raises errors of ours. Here an interceptor must return a call, and not what it answered."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call, name)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        try:
+            return (yield from self._call.__await__())
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+
+
+async def _translated(call: Any) -> AsyncIterator[Any]:
+    """Yields the replies of a call, and raises errors of ours."""
+    try:
+        async for reply in call:
+            yield reply
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from error
+    finally:
+        call.cancel()
 
 
 async def _answer(proceed: Continue, details: Details, request: Any) -> Any:
@@ -181,7 +204,7 @@ class UnaryStream(grpc.aio.UnaryStreamClientInterceptor):
 
     async def intercept_unary_stream(self, continuation: Any, client_call_details: Details, request: Any) -> Any:
         """Begins the call."""
-        return self._around.replies(continuation, client_call_details, request)
+        return await self._around.replies(continuation, client_call_details, request)
 
 
 class StreamStream(grpc.aio.StreamStreamClientInterceptor):
@@ -194,7 +217,7 @@ class StreamStream(grpc.aio.StreamStreamClientInterceptor):
         self, continuation: Any, client_call_details: Details, request_iterator: Any
     ) -> Any:
         """Begins the call."""
-        return self._around.replies(continuation, client_call_details, request_iterator)
+        return await self._around.replies(continuation, client_call_details, request_iterator)
 
 
 def interceptors(around: Around) -> list[grpc.aio.ClientInterceptor]:

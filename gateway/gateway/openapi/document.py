@@ -25,7 +25,7 @@ an unknown one is refused.
 
 **Errors.** All have one form, `Error`, whoever made them: a canonical code, words for people, and details for programs, \
 among them an `ErrorInfo` with a reason. Besides what an operation lists, the edge refuses a path that nothing has with 404, \
-a method that a path does not take with 405, headers above 32 KiB with 431, and a body that does not arrive in time with \
+a method that a path does not take with 405, headers and a path of more than 32 KiB with 431, and a body that does not arrive in time with \
 408.
 
 **Signing in.** What is public can be read without a token. For the rest `POST /v1/auth/login` gives an access token, which \

@@ -117,6 +117,11 @@ def replies(reasons: Iterable[str], documented: Mapping[str, Failure]) -> Schema
     return {str(status): _reply(status, names, documented) for status, names in sorted(by_status.items())}
 
 
+def too_long(documented: Mapping[str, Failure]) -> Schema:
+    """Returns the reply to a URL that does not fit into the headers' limit."""
+    return _reply(431, [Reason.REQUEST_TOO_LARGE], documented)
+
+
 def _reply(status: int, reasons: Iterable[str], documented: Mapping[str, Failure]) -> Schema:
     lines = [f"- `{reason}`: {documented[reason].meaning}" for reason in reasons]
     headers = {"x-request-id": {"$ref": "#/components/headers/RequestId"}}

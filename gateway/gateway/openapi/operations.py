@@ -69,6 +69,8 @@ class Operations:
             "x-geomesh-rpc": f"{rpc.containing_service.full_name}/{rpc.name}",
             "x-geomesh-repeatable": method_of(rpc).idempotent,
         }
+        if operation["parameters"]:
+            operation["responses"]["431"] = errors.too_long(self.failures)
         if has_body:
             operation["requestBody"] = {
                 "required": True,
