@@ -263,6 +263,7 @@ class Cache:
 
     def _keep(self, key: str, entry: _Entry) -> None:
         if len(entry.value) > _LARGEST_LOCAL_BYTES:
+            self._local.pop(key, None)  # an older, smaller one
             return
         self._local[key] = entry
         self._local.move_to_end(key)

@@ -388,6 +388,18 @@ async def test_closing_drops_what_is_under_way(connect: Connect) -> None:
         await asking
 
 
+async def test_a_value_that_grew_too_large_for_the_process_takes_the_place_of_the_small_one(connect: Connect) -> None:
+    cache = await connect()
+    await cache.get_or_compute("k", Computation(value=b"small"), 0.05)
+    await asyncio.sleep(0.06)
+    large = Computation(value=b"x" * 65_537)
+
+    async def is_large() -> bool:
+        return len(await cache.get_or_compute("k", large, 60)) > 5
+
+    await until(is_large, 2)
+
+
 def _is_down(cache: Cache) -> Any:
     async def is_down() -> bool:
         return cache.state is State.DOWN
