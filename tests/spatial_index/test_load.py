@@ -92,3 +92,12 @@ def test_says_where_it_looked_for_a_missing_file(owner_url: Callable[[str], str]
     assert done.stderr.strip() == (
         f"spatial_index.load: /nowhere/{FILE} is missing; GEOMESH_SPATIAL_INDEX_DATA_DIR says where to look"
     )
+
+
+def test_says_which_setting_is_missing() -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "GEOMESH_SPATIAL_INDEX_OWNER_DSN"}
+    done = subprocess.run(
+        [sys.executable, "-m", "spatial_index.load"], env=environment, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == "spatial_index.load: GEOMESH_SPATIAL_INDEX_OWNER_DSN must be set"

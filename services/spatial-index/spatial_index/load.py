@@ -33,7 +33,10 @@ async def load(settings: Settings) -> None:
     path = settings.data_dir / FILE
     if not path.exists():
         sys.exit(f"spatial_index.load: {path} is missing; GEOMESH_SPATIAL_INDEX_DATA_DIR says where to look")
-    connection = await asyncpg.connect(settings.owner_dsn.get_secret_value(), server_settings={"timezone": "UTC"})
+    dsn = settings.owner_dsn.get_secret_value()
+    if not dsn:  # asyncpg would look for a database of its own choice
+        sys.exit("spatial_index.load: GEOMESH_SPATIAL_INDEX_OWNER_DSN must be set")
+    connection = await asyncpg.connect(dsn, server_settings={"timezone": "UTC"})
     try:
         await _load(LoadRepository(connection), path)
     finally:
