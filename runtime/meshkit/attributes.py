@@ -29,7 +29,9 @@ def check_attributes(attributes: Struct) -> None:
         raise InvalidInput("attributes", f"must have at most {_MOST} entries")
     for name, value in fields.items():
         if not 1 <= len(name) <= _LONGEST_NAME or ":" in name or "\0" in name:
-            raise InvalidInput("attributes", f"must have names of 1 to {_LONGEST_NAME} characters without a colon")
+            raise InvalidInput(
+                "attributes", f"must have names of 1 to {_LONGEST_NAME} characters, no colon or NUL in them"
+            )
         _check_value(name, value)
 
 
