@@ -71,7 +71,7 @@ async def _run_beside_others(stack: Stack, module: str, places: asyncio.Semaphor
         line = ""
         async for raw in process.stdout:
             line = raw.decode(errors="replace").rstrip()
-            whose = f"{module.partition('.')[0]}: "
+            whose = f"{module.partition('.')[0].replace('_', '-')}: "  # as the loaders name themselves
             sys.stdout.write(f"    {whose}{line.removeprefix(whose)}\n")
             sys.stdout.flush()
         if await process.wait() != 0:
