@@ -52,7 +52,7 @@ class Contribution(NamedTuple):
         averaging_period: What `value` counts as for the index.
         value: The concentration.
         basis: How it came about.
-        time: Begin of the newest period used.
+        time: Start of the newest period used.
         hourly_value: Its newest hourly reading; None when it has none.
     """
 

@@ -40,7 +40,7 @@ class Granularity(IntEnum):
 
 
 class Series(NamedTuple):
-    """Readings of one series: begins in microseconds since 1970 ascending, values, codes of units."""
+    """Readings of one series: start times in microseconds since 1970 ascending, values, codes of units."""
 
     times: Sequence[int]
     values: Sequence[float]
@@ -192,7 +192,7 @@ def _pollutant_history(
     grids = {period: _grid(pollutant, each, first_hour, hour_count) for period, each in series.items()}
     empty = np.full(hour_count, np.nan)
     hourly = grids.get(AveragingPeriod.HOUR, empty)
-    # Hours into the grid at which each interval begins; time zones of half hours put a day's begin within an hour.
+    # Hours into the grid at which each interval begins; time zones of half hours put the start of a day within an hour.
     bounds = edges // HOUR_MICROSECONDS - first_hour
     statistics = _statistics(hourly, bounds)
     # The other tables of a pollutant, which count where they give more: an hour of O3, and a day of SO2 above 200.

@@ -32,7 +32,7 @@ class Readings:
         pollutant: Codes of Pollutant.
         averaging_period: Codes of AveragingPeriod.
         unit: Codes of Unit.
-        time: Begin of the period, in microseconds since 1970.
+        time: Start of the period, in microseconds since 1970.
         value: Concentrations in `unit`.
     """
 
@@ -129,7 +129,7 @@ def check(pollutant: Pollutant, unit: int, value: float, time: int, latest: int)
         pollutant: The pollutant.
         unit: A code of Unit, or 0 for the usual one.
         value: The concentration in `unit`.
-        time: Begin of the period, in microseconds since 1970.
+        time: Start of the period, in microseconds since 1970.
         latest: The latest time taken, in microseconds since 1970.
 
     Raises:

@@ -312,7 +312,7 @@ class Reading(_message.Message):
     """What the value is an average over; one hour by default."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """The begin of the hour, or other period, that the value covers; of a NowCast, the begin of its newest hour. Whole
+        """The start of the hour, or other period, that the value covers; of a NowCast, the start of its newest hour. Whole
         microseconds; from 1980 on, when the US EPA's records begin, and not in the future.
         """
 
@@ -1103,10 +1103,10 @@ class GetHistoryRequest(_message.Message):
     index: _builtins.str
     """The id of the index; `us_epa` by default."""
     index_version: _builtins.str
-    """The id of a version of its table; by default the version in force at the begin of each interval."""
+    """The id of a version of its table; by default the version in force at the start of each interval."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """The first moment; it is moved back to the begin of its hour or day."""
+        """The first moment; it is moved back to the start of its hour or day."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
@@ -1233,11 +1233,11 @@ class HistoryInterval(_message.Message):
     """The id of the version of the table that was used."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """Its begin."""
+        """Its start."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """Its end, which is the begin of the next."""
+        """Its end, which is the start of the next."""
 
     @_builtins.property
     def category(self) -> Global___Category:

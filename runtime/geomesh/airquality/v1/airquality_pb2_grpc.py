@@ -92,8 +92,8 @@ class AirQualityServiceServicer:
     """
 
     def UpsertStations(self, request, context):
-        """Registers stations, or corrects what is known of them. Whose station_id is already taken by the same tenant is
-        replaced; stations are never removed. Bad items are reported by index and the good ones kept.
+        """Registers stations, or corrects what is known of them. One whose station_id the tenant already has
+        is replaced; stations are never removed. Bad items are reported by index and the good ones kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,8 +34,8 @@ class AirQualityServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AirQualityServiceAsyncStub: ...
     UpsertStations: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.UpsertStationsRequest, _airquality_pb2.UpsertStationsResponse]
-    """Registers stations, or corrects what is known of them. Whose station_id is already taken by the same tenant is
-    replaced; stations are never removed. Bad items are reported by index and the good ones kept.
+    """Registers stations, or corrects what is known of them. One whose station_id the tenant already has
+    is replaced; stations are never removed. Bad items are reported by index and the good ones kept.
     """
     IngestReadings: _grpc.StreamUnaryMultiCallable[_airquality_pb2.IngestReadingsRequest, _airquality_pb2.IngestReadingsResponse]
     """Stores readings from a stream of chunks, late and out of order as they may come. The reply comes after the last
@@ -77,8 +77,8 @@ class AirQualityServiceAsyncStub(AirQualityServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UpsertStations: _aio.UnaryUnaryMultiCallable[_airquality_pb2.UpsertStationsRequest, _airquality_pb2.UpsertStationsResponse]  # type: ignore[assignment]
-    """Registers stations, or corrects what is known of them. Whose station_id is already taken by the same tenant is
-    replaced; stations are never removed. Bad items are reported by index and the good ones kept.
+    """Registers stations, or corrects what is known of them. One whose station_id the tenant already has
+    is replaced; stations are never removed. Bad items are reported by index and the good ones kept.
     """
     IngestReadings: _aio.StreamUnaryMultiCallable[_airquality_pb2.IngestReadingsRequest, _airquality_pb2.IngestReadingsResponse]  # type: ignore[assignment]
     """Stores readings from a stream of chunks, late and out of order as they may come. The reply comes after the last
@@ -123,8 +123,8 @@ class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _airquality_pb2.UpsertStationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_airquality_pb2.UpsertStationsResponse, _abc.Awaitable[_airquality_pb2.UpsertStationsResponse]]:
-        """Registers stations, or corrects what is known of them. Whose station_id is already taken by the same tenant is
-        replaced; stations are never removed. Bad items are reported by index and the good ones kept.
+        """Registers stations, or corrects what is known of them. One whose station_id the tenant already has
+        is replaced; stations are never removed. Bad items are reported by index and the good ones kept.
         """
 
     @_abc_1.abstractmethod
