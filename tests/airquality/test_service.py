@@ -98,6 +98,28 @@ async def test_carbon_monoxide_is_averaged_over_eight_hours(acme: Caller) -> Non
     assert condition.unit == pb.UNIT_PARTS_PER_MILLION
 
 
+async def test_an_average_that_the_index_does_not_ask_for_hides_no_hours(acme: Caller) -> None:
+    await acme.register(station())
+    await acme.ingest(
+        *[reading(hour, float(hour), pollutant=CO) for hour in range(10)],
+        reading(9, 5.0, pollutant=CO, averaging_period=pb.AVERAGING_PERIOD_24_HOURS),
+        reading(9, 60.0, pollutant=O3),
+        reading(9, 50.0, pollutant=O3, averaging_period=pb.AVERAGING_PERIOD_24_HOURS),
+    )
+    found = await acme.current(hours=9.5)
+    assert (only(found, CO).basis, only(found, CO).concentration) == (pb.BASIS_AVERAGE_COMPUTED, 5.5)
+    assert (only(found, O3).basis, only(found, O3).concentration) == (pb.BASIS_AVERAGE_INCOMPLETE, 60.0)
+
+
+async def test_a_nowcast_of_what_has_none_leaves_the_hour_to_count(acme: Caller) -> None:
+    await acme.register(station())
+    await acme.ingest(
+        reading(0, 3.0, pollutant=CO), reading(0, 2.0, pollutant=CO, averaging_period=pb.AVERAGING_PERIOD_NOWCAST)
+    )
+    condition = only(await acme.current(), CO)
+    assert (condition.basis, condition.concentration) == (pb.BASIS_AVERAGE_INCOMPLETE, 3.0)
+
+
 async def test_an_hour_of_high_ozone_counts_beside_the_nowcast(acme: Caller) -> None:
     await acme.register(station())
     await acme.ingest(

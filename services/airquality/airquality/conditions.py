@@ -33,7 +33,7 @@ class Hours(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The newest reading of one series of a station, with the twelve hours up to it if it is an hourly one."""
+    """The newest reading of one series of a station, with the twelve hours up to it if it is newer than a NowCast."""
 
     station: Station
     pollutant: int
@@ -261,6 +261,7 @@ def _last_hours(pollutant: Pollutant, hourly: Report) -> "np.ndarray[tuple[int],
     """Returns twelve hourly values in the usual unit, the newest last, of several in an hour the last, NaN for none."""
     hours = np.full(NOWCAST_HOURS, np.nan)
     newest = int(hourly.time.timestamp() // _HOUR_SECONDS)
+    hours[-1] = hourly.value * _FACTORS[pollutant][hourly.unit]
     if hourly.hours is not None:
         for hour, value, unit in zip(*hourly.hours, strict=True):
             hours[NOWCAST_HOURS - 1 - (newest - hour)] = value * _FACTORS[pollutant][unit]

@@ -89,7 +89,7 @@ ORDER BY series.station_id, series.pollutant, series.averaging_period;
 -- What the stations around a point (lat $2, lng $3) reported of periods that had begun at the moment $4 and ended not
 -- more than $6 seconds before: for each pollutant the newest reading of each averaging period of the five nearest
 -- stations that have one within $5 metres, with the twelve hourly values up to it where it is an hourly one and newer
--- than all averages of longer periods. Of all stations the 64 nearest are looked at. The hours are those of UTC, in
+-- than the NowCast, which was made of them. Of all stations the 64 nearest are looked at. The hours are those of UTC, in
 -- hours since 1970 and in the order of time, the values in the units beside them.
 WITH near AS MATERIALIZED (
   SELECT id, station_id, provider, name, agency, lat, lng, public.ST_Distance(location, place) AS distance
@@ -104,8 +104,8 @@ WITH near AS MATERIALIZED (
   ) AS nearest
 ), newest AS (
   SELECT near.id, series.pollutant, series.averaging_period, latest.time, latest.value, latest.unit,
-         max(latest.time) FILTER (WHERE series.averaging_period <> 1)
-           OVER (PARTITION BY series.pollutant, near.id) AS reported_time,
+         max(latest.time) FILTER (WHERE series.averaging_period = 4)
+           OVER (PARTITION BY series.pollutant, near.id) AS nowcast_time,
          dense_rank() OVER (PARTITION BY series.pollutant ORDER BY near.distance, near.id) AS place
   FROM near
   JOIN airquality.series ON series.station_id = near.id
@@ -132,7 +132,7 @@ LEFT JOIN LATERAL (
   FROM (
     SELECT floor(extract(epoch FROM readings.time) / 3600)::int8 AS hour, readings.value, readings.unit
     FROM airquality.readings
-    WHERE newest.averaging_period = 1 AND newest.time > coalesce(newest.reported_time, '-infinity')
+    WHERE newest.averaging_period = 1 AND newest.time > coalesce(newest.nowcast_time, '-infinity')
       AND readings.station_id = newest.id AND readings.pollutant = newest.pollutant AND readings.averaging_period = 1
       AND readings.time <= newest.time
       AND readings.time >= date_trunc('hour', newest.time, 'UTC') - interval '11 hours'
