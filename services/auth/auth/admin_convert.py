@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from auth.administration import Limits, Tenant, User
 from auth.audit import SUCCESS, AuditEvent
 from auth.audit_reading import Verdict, Wanted
+from auth.directory import Limits, Tenant, User
 from geomesh.auth.v1 import admin_pb2 as pb
 
 

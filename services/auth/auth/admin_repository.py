@@ -13,9 +13,9 @@ from typing import Any
 import asyncpg
 
 from auth import audit, revocation
-from auth.administration import Change, Limits, Tenant, User
 from auth.audit import AuditEvent, Event, Head
 from auth.caller import Caller
+from auth.directory import Change, Limits, Tenant, User
 from auth.queries import QUERIES
 from meshkit.identity import SYSTEM_ADMIN_ROLE
 from meshkit.postgres import Connection, Postgres
@@ -100,7 +100,7 @@ class AuditRepository:
 
 
 class _Change:
-    """One transaction; see `auth.administration.Change`."""
+    """One transaction; see `auth.directory.Change`."""
 
     def __init__(self, connection: Connection, caller: Caller) -> None:
         self._connection = connection

@@ -6,11 +6,13 @@ from typing import Any, Final, TypeVar
 import grpc
 
 from auth import admin_convert as convert
-from auth.administration import Limits, Tenants, Users
 from auth.audit import Head
 from auth.audit_reading import AuditLog
 from auth.caller import caller_of
+from auth.directory import Limits
 from auth.tenant_limits import TenantLimits
+from auth.tenants import Tenants
+from auth.users import Users
 from geomesh.auth.v1 import admin_pb2 as pb
 from geomesh.auth.v1.admin_pb2_grpc import AdminServiceServicer
 from meshkit.paging import PageToken

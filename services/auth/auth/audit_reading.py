@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
 
-from auth.administration import within_reach
 from auth.audit import BEGINNING, AuditEvent, ChainBrokenError, Head, follow
 from auth.caller import Caller
+from auth.directory import within_reach
 
 _AT_A_TIME: Final = 2_000
 MOST_VERIFIED: Final = 100_000

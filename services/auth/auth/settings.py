@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from auth.own_account import SignUpMode
+from auth.sign_ups import SignUpMode
 from meshkit.settings import ServiceSettings
 
 _KEY_BYTES: Final = 32

@@ -17,7 +17,8 @@ from typing import Final
 import asyncpg
 
 from auth.accounts import ADMINISTRATOR, LEAST_PASSWORD_LENGTH, NewAccount, new_account
-from auth.passwords import Passwords
+from auth.guessing import refuse_guessable
+from auth.passwords import Passwords, cost
 from auth.repository import SetUpRepository
 from auth.settings import Settings
 from auth.signing_keys import KeySeal, SealError, generate
@@ -58,7 +59,7 @@ async def create_user(settings: Settings, account: NewAccount, password: str | N
         SetUpError: There is an account with this address.
     """
     async with _repository(settings) as repository:
-        await _add(repository, account, chosen := password or _random_password())
+        await _add(repository, settings, account, chosen := password or _random_password())
     known = "" if password else f"; its password is {chosen}"
     print(f"auth: {account.email} is a {account.role} of tenant {account.tenant}{known}")  # noqa: T201 - a command's answer
 
@@ -105,7 +106,7 @@ async def _ensure_administrator(repository: SetUpRepository, settings: Settings)
     # The file comes before the account: a run that ends between the two is mended by the next one, which takes the
     # password from the file. The other way round nobody would ever know the password.
     try:
-        await _add(repository, ADMINISTRATOR, _password_in(path))
+        await _add(repository, settings, ADMINISTRATOR, _password_in(path))
     except InvalidInput as error:
         raise SetUpError(f"{path}: {error}") from None
     _say(f"the administrator {ADMINISTRATOR.email} is made, with the password in {path}")
@@ -130,12 +131,15 @@ def _password_in(path: Path) -> str:
     return password
 
 
-async def _add(repository: SetUpRepository, account: NewAccount, password: str) -> None:
+async def _add(repository: SetUpRepository, settings: Settings, account: NewAccount, password: str) -> None:
     # By the contract's own rules, so that no account is made that sign-in would refuse.
     validate(pb.LoginRequest(email=account.email, password=password))
     if len(password) < LEAST_PASSWORD_LENGTH:
         raise InvalidInput("password", f"must be at least {LEAST_PASSWORD_LENGTH} characters")
-    if not await repository.add_account(account, await Passwords(threads=1, waiting=0).hash(password)):
+    refuse_guessable("password", password, (account.email, account.tenant))
+    parameters = cost(settings.password_memory_kib, settings.password_passes, settings.password_lanes)
+    hashed = await Passwords(threads=1, waiting=0, parameters=parameters).hash(password)
+    if not await repository.add_account(account, hashed):
         raise SetUpError(f"there is an account {account.email} already")
 
 

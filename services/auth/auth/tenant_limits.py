@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import structlog
 from redis.exceptions import RedisError
 
-from auth.administration import Limits
+from auth.directory import Limits
 from meshkit.errors import MeshError
 from meshkit.health import State
 from meshkit.redis import Redis

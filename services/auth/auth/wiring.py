@@ -9,22 +9,25 @@ from auth.account_repository import AccountRepository
 from auth.account_servicer import AccountServicer
 from auth.admin_repository import AdminRepository, AuditRepository
 from auth.admin_servicer import AdminServicer
-from auth.administration import Tenants, Users
 from auth.audit_reading import AuditLog
 from auth.delivery import Console, Delivery, Webhook
 from auth.outbox import Outbox
-from auth.own_account import PasswordChanges, SecondFactors, SignUps
+from auth.password_changes import PasswordChanges
 from auth.passwords import Passwords, cost
 from auth.refresh_tokens import RefreshTokens
 from auth.repository import SessionRepository, SigningKeyRepository
 from auth.second_factor import SecondFactor
+from auth.second_factors import SecondFactors
 from auth.servicer import AuthServicer
 from auth.sessions import Sessions
 from auth.settings import Settings
+from auth.sign_ups import SignUps
 from auth.signing_in import Doorkeeper, SignIn
 from auth.signing_keys import KeySeal, PublishedKeys
 from auth.tenant_limits import TenantLimits
+from auth.tenants import Tenants
 from auth.throttle import Rate, Throttle
+from auth.users import Users
 from meshkit.health import Dependency
 from meshkit.postgres import Postgres
 from meshkit.redis import Redis
