@@ -19,6 +19,9 @@ _BEGINNING = datetime.min.replace(tzinfo=UTC)
 _MARGIN = 2
 """Entities fetched beyond a limit, so that the first fetch mostly proves that none nearer is left out."""
 
+_MOST_COMPARED = 10_000
+"""Entities fetched for one search, about: a crowd far away is about equally far, and may be all that there is."""
+
 _CHUNK = 10_000
 """Entities that are tried at a time, at most, when a region is filled from its boxes."""
 
@@ -168,7 +171,8 @@ class Entities:
         """Returns the entities nearest to a place (degrees) within a radius, at most `limit`, nearest first.
 
         The store goes by chords, which order entities a little differently from geodesics. When the last chord fetched
-        allows for a geodesic shorter than the last one returned, more are fetched.
+        allows for a geodesic shorter than the last one returned, more are fetched, until those that remain could be
+        nearer by a few parts in a hundred thousand only and have 10,000 competitors.
         """
         count = limit + _MARGIN
         while True:
@@ -179,7 +183,8 @@ class Entities:
             reach = radius_meters if exhausted else geocentric.shortest_geodesic(found[-1].chord_meters)
             found.sort(key=_by_distance)
             within = [neighbour for neighbour in found[:limit] if neighbour.distance_meters <= radius_meters]
-            if exhausted or reach > radius_meters or found[limit - 1].distance_meters <= reach:
+            settled = exhausted or reach > radius_meters or found[limit - 1].distance_meters <= reach
+            if settled or count >= _MOST_COMPARED:
                 return within
             count *= 2
 

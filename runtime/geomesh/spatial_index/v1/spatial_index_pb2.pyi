@@ -803,7 +803,9 @@ class FindNearbyResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___NearbyEntity]:
-        """Nearest first; those equally far in the order of their ids. Which of them come within the limit is left open."""
+        """Nearest first; those equally far in the order of their ids. Which of them come within the limit is left open, also
+        among more than 10,000 whose distances differ by less than 1 part in 10,000.
+        """
 
     def __init__(
         self,
