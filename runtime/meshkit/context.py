@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Final
 
+from meshkit.errors import MeshError
 from meshkit.identity import ANONYMOUS, Identity
 
 REQUEST_ID: Final = "x-request-id"
@@ -22,9 +23,10 @@ class RequestContext:
         deadline: When the caller stops waiting, on :func:`time.monotonic`'s clock in seconds.
         watched_by_caller: Whether the caller named that deadline, so that gRPC ends the call when it passes.
         identity: Who calls; :data:`meshkit.identity.ANONYMOUS` without a token.
+        ended_by: Why a stream was ended before its time; None as long as it was not.
     """
 
-    __slots__ = ("_request_id", "deadline", "identity", "metadata", "method", "watched_by_caller")
+    __slots__ = ("_request_id", "deadline", "ended_by", "identity", "metadata", "method", "watched_by_caller")
 
     def __init__(
         self,
@@ -38,6 +40,7 @@ class RequestContext:
         self.deadline = deadline
         self.watched_by_caller = watched_by_caller
         self.identity: Identity = ANONYMOUS
+        self.ended_by: MeshError | None = None
         self._request_id = ""
 
     @property

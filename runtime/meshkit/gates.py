@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from geomesh.options.v1 import options_pb2
 from meshkit.context import AUTHORIZATION, RequestContext
 from meshkit.errors import InvalidInput, PermissionDenied, Reason, ResourceExhausted, Unauthenticated
+from meshkit.identity import permission_name, permissions_of
 from meshkit.validation import validate
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def authorize(method: Method, server: Server) -> Gate | None:
     required = method.permission
     if required == options_pb2.PERMISSION_ANYONE:
         return None
-    name = options_pb2.Permission.Name(required).removeprefix("PERMISSION_").lower().replace("_", ":", 1)
+    name = permission_name(required)
 
     def authorized(call: RequestContext, request: Any) -> None:
         del request
@@ -87,6 +88,10 @@ def authorize(method: Method, server: Server) -> Gate | None:
             return
         if AUTHORIZATION not in call.metadata:
             raise Unauthenticated(Reason.TOKEN_MISSING, f"{method.name} needs a token with {name}")
+        if required in permissions_of(call.identity.roles):
+            raise PermissionDenied(
+                Reason.PERMISSION_MISSING, f"{method.name} needs {name}, which the scope of your token leaves out"
+            )
         raise PermissionDenied(Reason.PERMISSION_MISSING, f"{method.name} needs {name}, which your roles do not hold")
 
     return authorized

@@ -51,6 +51,9 @@ class Identity:
         token_id: `jti` of the access token; empty without one.
         expires_at: When the token ends, in Unix seconds; infinite without one.
         plan: The limits that the caller lives under, one of :data:`PLANS`.
+        session_id: `sid`: the session, or the API key, that the token was got by; empty where there is neither.
+        client_id: What got the token: :data:`SIGN_IN` for a person, else the service account or the API key.
+        issued_at: `iat`, in Unix seconds with their fraction.
     """
 
     subject: str
@@ -60,17 +63,44 @@ class Identity:
     token_id: str
     expires_at: float
     plan: str
+    session_id: str = ""
+    client_id: str = ""
+    issued_at: float = 0.0
 
 
-def permissions_of(roles: Iterable[str]) -> frozenset["options_pb2.Permission.ValueType"]:
-    """Returns what `roles` allow together, which is never less than everyone may. An unknown role allows nothing."""
-    return _permissions_of(tuple(roles))
+SIGN_IN: Final = "geomesh"
+"""`client_id` of tokens that a person got by signing in through the mesh's own door."""
+
+
+def permission_name(permission: "options_pb2.Permission.ValueType") -> str:
+    """Returns a permission as people and the claim `scope` write it, e.g. ``read:public_data``."""
+    name = options_pb2.Permission.Name(permission)
+    return name.removeprefix("PERMISSION_").lower().replace("_", ":", 1)
+
+
+PERMISSIONS: Final = {permission_name(each): each for each in sorted(_SYSTEM_ADMIN)}
+"""Every permission by its name."""
+
+
+def permissions_of(roles: Iterable[str], scope: str | None = None) -> frozenset["options_pb2.Permission.ValueType"]:
+    """Returns what `roles` allow together, which is never less than everyone may. An unknown role allows nothing.
+
+    Args:
+        roles: Names of :data:`ROLES`.
+        scope: The names of permissions, with a space between, that a token is narrowed to (RFC 6749, section 3.3); it
+            gives nothing that the roles do not. None narrows nothing.
+    """
+    return _permissions_of(tuple(roles), scope)
 
 
 # A handful of combinations of roles is all there is, and every first sight of a token asks for one.
 @lru_cache(maxsize=256)
-def _permissions_of(roles: tuple[str, ...]) -> frozenset["options_pb2.Permission.ValueType"]:
-    return _PUBLIC.union(*(ROLES.get(role, _PUBLIC) for role in roles))
+def _permissions_of(roles: tuple[str, ...], scope: str | None) -> frozenset["options_pb2.Permission.ValueType"]:
+    allowed = _PUBLIC.union(*(ROLES.get(role, _PUBLIC) for role in roles))
+    if scope is None:
+        return allowed
+    named = {PERMISSIONS[name] for name in scope.split(" ") if name in PERMISSIONS}
+    return _PUBLIC | (allowed & named)
 
 
 ANONYMOUS: Final = Identity(

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import contextvars
+import json
 import random
 import time
+import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -27,6 +29,8 @@ _FETCH_TIMEOUT_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0
 _PATIENCE_SECONDS: Final = 1.0
 """How long a call waits for keys."""
+
+_MOST_BYTES: Final = 1024 * 1024
 
 _log = structlog.get_logger(__name__)
 
@@ -52,20 +56,26 @@ class JwksClient:
     It is a :class:`meshkit.health.Dependency`, and not a required one: calls without a token work without keys.
     """
 
-    name: Final = "auth-keys"
     required: Final = False
     breaker: Final = ""
 
     def __init__(
-        self, settings: ServiceSettings, fetch: FetchJwks, *, on_withdrawal: Callable[[], object] = lambda: None
+        self,
+        settings: ServiceSettings,
+        fetch: FetchJwks,
+        *,
+        name: str = "auth-keys",
+        on_withdrawal: Callable[[], object] = lambda: None,
     ) -> None:
         """Prepares without fetching.
 
         Args:
             settings: How often keys are renewed, and how soon an unknown key id may make us ask again.
             fetch: Returns the key set; whatever it raises counts as a failed fetch.
+            name: Its name in health details.
             on_withdrawal: Called when a key that was there is gone or has changed.
         """
+        self._name = name
         self._refresh_seconds = settings.jwks_refresh_seconds
         self._refetch_seconds = settings.jwks_refetch_seconds
         self._fetch = fetch
@@ -75,6 +85,11 @@ class JwksClient:
         self._renewing: asyncio.Task[None] | None = None
         self._next_fetch = 0.0
         self._state = State.DEGRADED
+
+    @property
+    def name(self) -> str:
+        """The name in health details."""
+        return self._name
 
     @property
     def state(self) -> State:
@@ -107,7 +122,7 @@ class JwksClient:
         if not self._keys:
             raise Unavailable(
                 "the keys that tokens are verified with are not here yet",
-                dependency="auth",
+                dependency=self._name,
                 retry_after_seconds=_RETRY_SECONDS,
             )
         return key
@@ -146,6 +161,23 @@ class JwksClient:
         if withdrawn:
             _log.info("keys_withdrawn", key_ids=withdrawn)
             self._on_withdrawal()
+
+
+def fetch_over_http(url: str) -> FetchJwks:
+    """Returns what fetches the key set of another issuer, whose certificate must be good if the address is https."""
+
+    def get() -> Mapping[str, Any]:
+        request = urllib.request.Request(url, headers={"accept": "application/json"})  # noqa: S310 -- see TrustedIssuer
+        with urllib.request.urlopen(request, timeout=_FETCH_TIMEOUT_SECONDS) as response:  # noqa: S310
+            published = json.loads(response.read(_MOST_BYTES))
+        if not isinstance(published, dict):
+            raise ValueError("the answer is no key set")  # noqa: TRY004 -- what was read is wrong, not what was given
+        return published
+
+    async def fetch() -> Mapping[str, Any]:
+        return await asyncio.to_thread(get)
+
+    return fetch
 
 
 def _read(published: Mapping[str, Any]) -> dict[str, VerificationKey]:

@@ -34,7 +34,7 @@ from meshkit.errors import DeadlineExceeded, MeshError, PermissionDenied, Reason
 from meshkit.policy import Method
 from meshkit.settings import ServiceSettings
 from meshkit.tls import peer_check
-from meshkit.tokens import TokenVerifier
+from meshkit.tokens import TokenVerifier, revoked
 
 Call = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Any]]
 """A handler: takes the request, or the iterator of requests, and returns the reply, or writes many and returns None."""
@@ -54,6 +54,7 @@ class Server:
         tracer: Makes spans; None when tracing is off.
         in_work: Unary calls in work now.
         streams: Tasks that write to a caller until they are told to stop.
+        calls: Every streaming call in work, by its task.
         draining: Whether the process is about to stop.
     """
 
@@ -62,7 +63,15 @@ class Server:
     tracer: trace.Tracer | None = None
     in_work: int = 0
     streams: set[asyncio.Task[Any]] = field(default_factory=set)
+    calls: dict[asyncio.Task[Any], RequestContext] = field(default_factory=dict)
     draining: bool = False
+
+    def end_revoked(self) -> None:
+        """Ends the streams whose caller's token is revoked: a stream lives longer than a call, and its right may not."""
+        for task, call in tuple(self.calls.items()):
+            if call.ended_by is None and self.tokens.revoked.covers(call.identity):
+                call.ended_by = revoked()
+                task.cancel()
 
 
 def wrap(method: Method, server: Server, handler: Callable[..., Any]) -> Call:
@@ -85,27 +94,34 @@ def wrap(method: Method, server: Server, handler: Callable[..., Any]) -> Call:
         deadline = started + (own_limit_seconds if remaining is None else remaining)
         call = RequestContext(method.path, dict(metadata), deadline, remaining is not None)
         CURRENT.set(call)
-        if streaming:
+        task = asyncio.current_task() if streaming else None
+        if task is not None:
             streams.inc()
+            server.calls[task] = call
         else:
             server.in_work += 1
         try:
             reply = await work(request, context)
         except asyncio.CancelledError:
-            if not (server.draining and method.response_streaming):
+            error: MeshError
+            if call.ended_by is not None:
+                error = call.ended_by
+            elif server.draining and method.response_streaming:
+                error = Unavailable(
+                    "this server is stopping; resume the stream", reason=Reason.SHUTTING_DOWN, retry_after_seconds=0.0
+                )
+            else:
                 ended[grpc.StatusCode.CANCELLED].inc()
                 raise
-            error: MeshError = Unavailable(
-                "this server is stopping; resume the stream", reason=Reason.SHUTTING_DOWN, retry_after_seconds=0.0
-            )
         except Exception as raised:  # noqa: BLE001 -- the boundary: nothing of a defect may reach the caller
             error = _ours(method, call, raised)
         else:
             count_ok()
             return reply
         finally:
-            if streaming:
+            if task is not None:
                 streams.dec()
+                del server.calls[task]
             else:
                 server.in_work -= 1
             observe(time.monotonic() - started)

@@ -25,11 +25,12 @@ from opentelemetry import trace
 from prometheus_client import start_http_server
 
 from geomesh.auth.v1 import auth_pb2, auth_pb2_grpc
+from geomesh.options.v1.options_pb2 import PERMISSION_ANYONE
 from meshkit import gates, request_path, telemetry
 from meshkit.channels import Upstream
 from meshkit.health import Dependency, HealthServicer, State, overall
 from meshkit.jwks import FetchJwks
-from meshkit.policy import method_of, service_of
+from meshkit.policy import method_of, methods_of, service_of
 from meshkit.settings import ServiceSettings
 from meshkit.tls import Certificates, server_credentials
 from meshkit.tokens import TokenVerifier
@@ -52,6 +53,7 @@ async def serve(
     servicers: Sequence[object],
     dependencies: Sequence[Dependency] = (),
     stands_for: Mapping[str, Dependency] = MappingProxyType({}),
+    tokens: TokenVerifier | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then finishes what is in work.
 
@@ -61,6 +63,7 @@ async def serve(
         dependencies: What the service needs; started before and closed after, in order and in reverse order.
         stands_for: Full names of gRPC services that run elsewhere, each with the dependency that knows how it fares,
             for which this process answers reflection and ``grpc.health.v1``.
+        tokens: What verifies the callers' tokens; None for one that asks the auth service for the keys.
 
     Raises:
         TypeError: A servicer leaves an RPC unimplemented.
@@ -72,7 +75,12 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with running(
-        settings, servicers=servicers, dependencies=dependencies, stands_for=stands_for, tracer=tracer
+        settings,
+        servicers=servicers,
+        dependencies=dependencies,
+        stands_for=stands_for,
+        tracer=tracer,
+        tokens=tokens,
     ) as ports:
         _settle_memory()
         _LOG.info("serving", host=settings.host, port=ports.grpc, metrics_port=ports.metrics)
@@ -98,18 +106,21 @@ async def running(
     dependencies: Sequence[Dependency] = (),
     stands_for: Mapping[str, Dependency] = MappingProxyType({}),
     tracer: trace.Tracer | None = None,
+    tokens: TokenVerifier | None = None,
 ) -> AsyncIterator[Ports]:
     """Serves while the context is open and drains when it closes; see `serve`, which is this and a signal."""
     async with AsyncExitStack() as stack:
         certificates = Certificates.of(settings)
         auth = Upstream(settings.auth_address, "auth", forward_identity=False, certificates=certificates)
         stack.push_async_callback(auth.close)
-        tokens = TokenVerifier(settings, _fetch_jwks(auth.channel))
-        if servicers:  # without any, no caller's token is looked at
-            dependencies = (tokens.keys, *dependencies)
+        tokens = tokens or TokenVerifier(settings, _fetch_jwks(auth.channel))
         path = request_path.Server(settings, tokens, tracer)
+        tokens.revoked.listen(path.end_revoked)
         telemetry.IN_WORK.set_function(lambda: path.in_work)
         server = grpc.aio.server(options=_options(settings))
+        # Who asks nobody for a token needs neither keys nor Redis to judge one.
+        if any(map(_asks_for_tokens, servicers)):
+            dependencies = (*tokens.dependencies, *dependencies)
         everything = (*servicers, HealthServicer(settings.service, dependencies))
         names = [_register(server, path, each) for each in everything]
         standard_health = health.aio.HealthServicer()
@@ -135,6 +146,10 @@ async def running(
             for reporter in reporters:
                 reporter.cancel()
             await _drain(settings, server, path, standard_health)
+
+
+def _asks_for_tokens(servicer: object) -> bool:
+    return any(each.permission != PERMISSION_ANYONE for each in methods_of(service_of(servicer)).values())
 
 
 async def _until_connected(dependencies: Sequence[Dependency]) -> None:

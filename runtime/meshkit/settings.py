@@ -13,6 +13,8 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from meshkit.trusted_issuers import TrustedIssuer
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -84,6 +86,16 @@ class ServiceSettings(BaseSettings):
     )
     jwks_refetch_seconds: float = Field(
         5.0, ge=0, description="Least time in seconds between two fetches of keys that unknown key ids cause."
+    )
+    revocation_poll_seconds: float = Field(
+        1.0, gt=0, le=60, description="Time in seconds after which Redis is asked again which tokens were revoked."
+    )
+    trusted_issuers: list[TrustedIssuer] = Field(
+        [],
+        description=(
+            "Other OpenID providers whose access tokens are accepted, as a JSON list of objects; see "
+            "[auth-tokens.md](auth-tokens.md#other-issuers)."
+        ),
     )
     request_timeout_seconds: float = Field(
         30.0, gt=0, le=3600, description="Time in seconds that a call gets when its caller names none."

@@ -193,7 +193,9 @@ def start(database_url: Callable[[str], str], owner_url: Callable[[str], str], r
                     await repository.add_key(key.public, seal.close(key))
             wired = wire(settings, parameters=CHEAP, delivery=auth.mailbox)
             auth.outbox = wired.outbox
-            async with running(settings, servicers=wired.servicers, dependencies=wired.dependencies):
+            async with running(
+                settings, servicers=wired.servicers, dependencies=wired.dependencies, tokens=wired.verifier
+            ):
                 yield auth
 
     return started

@@ -183,9 +183,10 @@ def test_an_access_token_is_what_rfc_9068_says() -> None:
         "aud": "geomesh",
         "sub": "8a5f",
         "client_id": "geomesh",
-        "iat": 1_000_000,
+        "iat": 1_000_000.7,
         "exp": 1_000_900,
         "tenant": "acme",
         "roles": ["user", "premium"],
         "plan": "premium",
+        "scope": "read:public_data read:own_data write:own_data read:tenant_data",
     }

@@ -9,7 +9,7 @@ async def main() -> None:
     """Wires the service together."""
     settings = Settings.load()
     wired = wire(settings)
-    await serve(settings, servicers=wired.servicers, dependencies=wired.dependencies)
+    await serve(settings, servicers=wired.servicers, dependencies=wired.dependencies, tokens=wired.verifier)
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ class AccountRepository:
             if await connection.fetchval(QUERIES["change_password"], key, old_hash, new_hash) is None:
                 return False
             await connection.execute(QUERIES["drop_one_time_tokens"], key)
-            await revocation.revoke_subject(connection, account.id)
+            await revocation.revoke_sessions(connection, account.id)
             await _record_own(connection, Event.PASSWORD_CHANGED, account, address)
         return True
 

@@ -1,15 +1,20 @@
 """Sessions and keys in Postgres, and what set-up makes."""
 
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import asyncpg
 
 from auth.accounts import Account, NewAccount
 from auth.queries import QUERIES
-from auth.sessions import Rotated
-from auth.signing_keys import PublicKey, StoredKey
+from auth.sessions import Ended, Origin, Owned, Rotated, Session
+from auth.signing_keys import ListedKey, PublicKey, StoredKey
+from meshkit.identity import Identity
 from meshkit.postgres import Connection, Postgres
+
+_CLOCKS_DIFFER_SECONDS: Final = 310
+"""The greatest leeway that a service may give, and a little."""
 
 
 class SessionRepository:
@@ -18,10 +23,18 @@ class SessionRepository:
     def __init__(self, database: Postgres) -> None:
         self._database = database
 
-    async def begin(self, session_id: uuid.UUID, account_id: str, token_digest: bytes, *, seconds: int) -> None:
+    async def begin(
+        self, session_id: uuid.UUID, account_id: str, token_digest: bytes, origin: Origin, *, seconds: int
+    ) -> None:
         """Begins a session whose first token is good for `seconds`, and forgets the account's expired ones."""
         await self._database.execute(
-            QUERIES["begin_session"], session_id, uuid.UUID(account_id), token_digest, timedelta(seconds=seconds)
+            QUERIES["begin_session"],
+            session_id,
+            uuid.UUID(account_id),
+            token_digest,
+            timedelta(seconds=seconds),
+            origin.address,
+            origin.user_agent,
         )
 
     async def rotate(
@@ -35,14 +48,53 @@ class SessionRepository:
             timedelta(seconds=seconds),
             timedelta(seconds=grace_seconds),
         )
-        return Rotated(_account(row), row["token_digest"], row["refresh_seconds"]) if row else None
+        if row is None:
+            return None
+        return Rotated(account_of(row), row["token_digest"], row["refresh_seconds"], str(row["session_id"]))
 
-    async def end_reused(self, token_digest: bytes, *, grace_seconds: float) -> uuid.UUID | None:
-        """Ends the session that the token was spent in more than `grace_seconds` ago, and returns its id."""
-        ended: uuid.UUID | None = await self._database.fetchval(
-            QUERIES["end_reused"], token_digest, timedelta(seconds=grace_seconds)
+    async def end_reused(self, token_digest: bytes, *, grace_seconds: float, token_seconds: int) -> Ended | None:
+        """Ends the session that the token was spent in more than `grace_seconds` ago, with its access tokens."""
+        row = await self._database.fetchrow(
+            QUERIES["end_reused"], token_digest, timedelta(seconds=grace_seconds), _life(token_seconds)
         )
-        return ended
+        return Ended(str(row["session_id"]), str(row["account_id"]), row["tenant_id"]) if row else None
+
+    async def find(self, token_digest: bytes) -> Owned | None:
+        """Returns the session, over or not, that a token is or was of."""
+        row = await self._database.fetchrow(QUERIES["find_session_of_token"], token_digest)
+        if row is None:
+            return None
+        issued_at = row["rotated_at"] or row["created_at"]
+        return Owned(str(row["session_id"]), account_of(row), issued_at, row["expires_at"], row["is_good"])
+
+    async def page(self, owner: Identity, after: tuple[datetime, str] | None, size: int) -> list[Session]:
+        """Returns the sessions of an account, the newest first, from behind a position on."""
+        account_id = as_uuid(owner.subject)
+        if account_id is None:  # an account of another issuer has no session here
+            return []
+        rows = await self._database.fetch(
+            QUERIES["list_sessions"], account_id, *position(after), size, tenant=owner.tenant
+        )
+        return [
+            Session(
+                str(row["session_id"]),
+                row["created_at"],
+                row["rotated_at"],
+                row["expires_at"],
+                Origin(row["address"], row["user_agent"]),
+            )
+            for row in rows
+        ]
+
+    async def end(self, session_id: str, account_id: str, *, token_seconds: int) -> bool:
+        """Ends a session of an account, with its access tokens; returns False when it has no such session."""
+        owner = as_uuid(account_id)
+        if owner is None:
+            return False
+        ended = await self._database.fetchval(
+            QUERIES["end_session"], uuid.UUID(session_id), owner, _life(token_seconds)
+        )
+        return ended is not None
 
 
 class SigningKeyRepository:
@@ -70,9 +122,29 @@ class SetUpRepository:
         """Returns every key that is published, the one to sign with before older ones."""
         return [_stored_key(row) for row in await self._connection.fetch(QUERIES["find_published_keys"])]
 
-    async def add_key(self, key: PublicKey, sealed: bytes) -> None:
-        """Adds a key that signs from now on."""
-        await self._connection.execute(QUERIES["add_key"], key.key_id, key.x, key.y, sealed)
+    async def add_key(self, key: PublicKey, sealed: bytes, *, signs_after: timedelta = timedelta(0)) -> None:
+        """Adds a key that is published from now on, and signs a while later."""
+        await self._connection.execute(QUERIES["add_key"], key.key_id, key.x, key.y, sealed, signs_after)
+
+    async def retire_keys(self, but: str, *, signs_after: timedelta, tokens_live: timedelta) -> None:
+        """Has every other key published until the last token that it signs has expired."""
+        await self._connection.execute(QUERIES["retire_keys"], but, signs_after, tokens_live)
+
+    async def withdraw_key(self, key_id: str) -> bool:
+        """Withdraws a key at once; returns False when no such key is published."""
+        return await self._connection.fetchval(QUERIES["withdraw_key"], key_id) is not None
+
+    async def forget_keys(self) -> int:
+        """Deletes the keys that nobody needs, and returns how many they were."""
+        gone: int = await self._connection.fetchval(QUERIES["forget_keys"])
+        return gone
+
+    async def list_keys(self) -> list[ListedKey]:
+        """Returns the keys that are published, the newest first."""
+        return [
+            ListedKey(row["key_id"], row["created_at"], row["signs_from"], row["published_until"], row["signs"])
+            for row in await self._connection.fetch(QUERIES["list_keys"])
+        ]
 
     async def seal_key(self, key_id: str, sealed: bytes) -> None:
         """Replaces the sealed private half of a key."""
@@ -90,8 +162,29 @@ class SetUpRepository:
         return added is not None
 
 
-def _account(row: asyncpg.Record) -> Account:
+def account_of(row: asyncpg.Record) -> Account:
+    """Returns the account of a row that holds one."""
     return Account(str(row["account_id"]), row["tenant_id"], tuple(row["roles"]), row["plan"])
+
+
+def as_uuid(text: str) -> uuid.UUID | None:
+    """Returns an id of ours, or None for a text that is none."""
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+def position(after: tuple[datetime, str] | None) -> tuple[datetime, uuid.UUID]:
+    """Returns the position behind which a page begins; the first page begins at the end of time."""
+    if after is None:
+        return datetime.max.replace(tzinfo=UTC), uuid.UUID(int=0)
+    return after[0], as_uuid(after[1]) or uuid.UUID(int=0)  # a forged one leads to a page of the forger's own rows
+
+
+def _life(seconds: int) -> timedelta:
+    """Returns how long access tokens must be remembered as revoked: as long as they live, by any clock."""
+    return timedelta(seconds=seconds + _CLOCKS_DIFFER_SECONDS)
 
 
 def _stored_key(row: asyncpg.Record) -> StoredKey:

@@ -61,6 +61,17 @@ class Settings(ServiceSettings, service="auth"):
     password_waiting: int = Field(
         16, ge=0, le=1000, description="Passwords that wait to be checked; more are refused with RESOURCE_EXHAUSTED."
     )
+    key_publish_seconds: int = Field(
+        300,
+        ge=0,
+        le=86_400,
+        description=(
+            "Time in seconds for which a new signing key is published before it signs; longer than anyone keeps the keys."
+        ),
+    )
+    public_url: str = Field(
+        "", description="Address of the edge as clients reach it, for OpenID discovery; empty takes the issuer."
+    )
     signing_keys_seconds: float = Field(
         10.0, ge=0, le=300, description="Time in seconds after which the signing keys are read again."
     )

@@ -7,7 +7,7 @@ from auth.accounts import Credentials, normalize_email
 from auth.audit import Event
 from auth.passwords import Passwords
 from auth.second_factor import SecondFactor, recovery_digest
-from auth.sessions import Sessions, Tokens
+from auth.sessions import Origin, Sessions, Tokens
 from auth.throttle import Throttle
 from meshkit.errors import Reason, Unauthenticated
 
@@ -79,7 +79,7 @@ class SignIn:
         self._throttle = throttle
         self._sessions = sessions
 
-    async def sign_in(self, email: str, password: str, code: str, address: str) -> Tokens:
+    async def sign_in(self, email: str, password: str, code: str, origin: Origin) -> Tokens:
         """Begins a session.
 
         Raises:
@@ -87,7 +87,7 @@ class SignIn:
                 is wrong but that a code is missing.
             ResourceExhausted: There were too many attempts, or too many sign in at once.
         """
-        email = normalize_email(email)
+        email, address = normalize_email(email), origin.address
         attempt = await self._throttle.take(email, address, first_refused=lambda: self._throttled(email, address))
         found = await self._accounts.find(email)
         knows_password = await self._doorkeeper.knows_password(found, password)
@@ -101,7 +101,7 @@ class SignIn:
                 raise await self._refusal(found, email, address, "second factor")
         await self._throttle.succeeded(attempt)
         await self._doorkeeper.renew_hash(found, password)
-        tokens = await self._sessions.begin(found.account)
+        tokens = await self._sessions.begin(found.account, origin)
         await self._accounts.record(Event.SIGN_IN, found, email, audit.SUCCESS, address, "")
         return tokens
 

@@ -7,6 +7,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol
 
 import structlog
@@ -67,6 +68,25 @@ class StoredKey:
 
     public: PublicKey
     sealed: bytes
+    signs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListedKey:
+    """A key as an operator sees it.
+
+    Attributes:
+        key_id: Its id.
+        created_at: When it was made and published.
+        signs_from: When it signs or began to.
+        published_until: When it is withdrawn; None while that is open.
+        signs: Whether it might sign now; of several the newest does.
+    """
+
+    key_id: str
+    created_at: datetime
+    signs_from: datetime
+    published_until: datetime | None
     signs: bool
 
 

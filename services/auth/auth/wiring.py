@@ -18,7 +18,6 @@ from auth.refresh_tokens import RefreshTokens
 from auth.repository import SessionRepository, SigningKeyRepository
 from auth.second_factor import SecondFactor
 from auth.second_factors import SecondFactors
-from auth.servicer import AuthServicer
 from auth.sessions import Sessions
 from auth.settings import Settings
 from auth.sign_ups import SignUps
@@ -28,9 +27,11 @@ from auth.tenant_limits import TenantLimits
 from auth.tenants import Tenants
 from auth.throttle import Rate, Throttle
 from auth.users import Users
+from auth.tokens import make_tokens
 from meshkit.health import Dependency
 from meshkit.postgres import Postgres
 from meshkit.redis import Redis
+from meshkit.tokens import TokenVerifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Wired:
 
     servicers: list[object]
     dependencies: list[Dependency]
+    verifier: TokenVerifier
     outbox: Outbox
 
 
@@ -62,11 +64,13 @@ def wire(settings: Settings, *, parameters: Parameters | None = None, delivery: 
         KeySeal(settings.derive_keys("signing keys")),
         keep_seconds=settings.signing_keys_seconds,
     )
+    access_tokens = AccessTokens(settings.token_issuer, settings.token_audience, settings.access_token_seconds)
     sessions = Sessions(
         SessionRepository(database),
-        AccessTokens(settings.token_issuer, settings.token_audience, settings.access_token_seconds),
+        access_tokens,
         RefreshTokens(settings.derive_keys("refresh tokens")),
         keys,
+        database,
         refresh_token_seconds=settings.refresh_token_seconds,
         refresh_grace_seconds=settings.refresh_grace_seconds,
     )
@@ -92,12 +96,14 @@ def wire(settings: Settings, *, parameters: Parameters | None = None, delivery: 
         token_seconds=settings.password_reset_token_seconds,
     )
     limits = TenantLimits(redis, admin, every_seconds=settings.tenant_limits_seconds)
+    sign_in = SignIn(accounts, doorkeeper, attempts, sessions)
+    tokens = make_tokens(settings, database, keys, sign_in, sessions, access_tokens)
     servicers: list[object] = [
-        AuthServicer(SignIn(accounts, doorkeeper, attempts, sessions), sessions, keys),
+        tokens.servicer,
         AccountServicer(sign_ups, password_changes, SecondFactors(accounts, second_factor, doorkeeper, attempts)),
         AdminServicer(Tenants(admin), Users(admin, passwords, sign_ups), AuditLog(AuditRepository(database)), limits),
     ]
-    return Wired(servicers, [database, redis, outbox, limits], outbox)
+    return Wired(servicers, [database, redis, outbox, limits, tokens.publisher], tokens.verifier, outbox)
 
 
 def _delivery(settings: Settings) -> Delivery:

@@ -160,14 +160,15 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SuspendTenant(self, request, context):
-        """Keeps everyone in the tenant out and ends their sessions.
+        """Keeps everyone in the tenant out, people and programs: within 5 seconds their access tokens are refused everywhere.
+        Their sessions rest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeTenant(self, request, context):
-        """Lets the tenant in again.
+        """Lets the tenant in again. Its sessions go on with their refresh tokens; access tokens from before stay refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -212,7 +213,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SuspendUser(self, request, context):
-        """Keeps a user out and ends their sessions.
+        """Keeps a user out and ends their sessions: within 5 seconds their access tokens, and those of their API keys, are
+        refused everywhere.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

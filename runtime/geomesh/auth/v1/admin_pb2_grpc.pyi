@@ -47,9 +47,11 @@ class AdminServiceStub:
     on; limits hold at once.
     """
     SuspendTenant: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SuspendTenantRequest, _admin_pb2.Tenant]
-    """Keeps everyone in the tenant out and ends their sessions."""
+    """Keeps everyone in the tenant out, people and programs: within 5 seconds their access tokens are refused everywhere.
+    Their sessions rest.
+    """
     ResumeTenant: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ResumeTenantRequest, _admin_pb2.Tenant]
-    """Lets the tenant in again."""
+    """Lets the tenant in again. Its sessions go on with their refresh tokens; access tokens from before stay refused."""
     CreateUser: _grpc.UnaryUnaryMultiCallable[_admin_pb2.CreateUserRequest, _admin_pb2.User]
     """Makes a user with a password, without asking them. Tells whether the address is taken, so only system administrators
     may; others invite.
@@ -67,7 +69,9 @@ class AdminServiceStub:
     their sessions end.
     """
     SuspendUser: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SuspendUserRequest, _admin_pb2.User]
-    """Keeps a user out and ends their sessions."""
+    """Keeps a user out and ends their sessions: within 5 seconds their access tokens, and those of their API keys, are
+    refused everywhere.
+    """
     ResumeUser: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ResumeUserRequest, _admin_pb2.User]
     """Lets a user in again."""
     ResetUserTotp: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ResetUserTotpRequest, _admin_pb2.User]
@@ -100,9 +104,11 @@ class AdminServiceAsyncStub(AdminServiceStub):
     on; limits hold at once.
     """
     SuspendTenant: _aio.UnaryUnaryMultiCallable[_admin_pb2.SuspendTenantRequest, _admin_pb2.Tenant]  # type: ignore[assignment]
-    """Keeps everyone in the tenant out and ends their sessions."""
+    """Keeps everyone in the tenant out, people and programs: within 5 seconds their access tokens are refused everywhere.
+    Their sessions rest.
+    """
     ResumeTenant: _aio.UnaryUnaryMultiCallable[_admin_pb2.ResumeTenantRequest, _admin_pb2.Tenant]  # type: ignore[assignment]
-    """Lets the tenant in again."""
+    """Lets the tenant in again. Its sessions go on with their refresh tokens; access tokens from before stay refused."""
     CreateUser: _aio.UnaryUnaryMultiCallable[_admin_pb2.CreateUserRequest, _admin_pb2.User]  # type: ignore[assignment]
     """Makes a user with a password, without asking them. Tells whether the address is taken, so only system administrators
     may; others invite.
@@ -120,7 +126,9 @@ class AdminServiceAsyncStub(AdminServiceStub):
     their sessions end.
     """
     SuspendUser: _aio.UnaryUnaryMultiCallable[_admin_pb2.SuspendUserRequest, _admin_pb2.User]  # type: ignore[assignment]
-    """Keeps a user out and ends their sessions."""
+    """Keeps a user out and ends their sessions: within 5 seconds their access tokens, and those of their API keys, are
+    refused everywhere.
+    """
     ResumeUser: _aio.UnaryUnaryMultiCallable[_admin_pb2.ResumeUserRequest, _admin_pb2.User]  # type: ignore[assignment]
     """Lets a user in again."""
     ResetUserTotp: _aio.UnaryUnaryMultiCallable[_admin_pb2.ResetUserTotpRequest, _admin_pb2.User]  # type: ignore[assignment]
@@ -180,7 +188,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.SuspendTenantRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.Tenant, _abc.Awaitable[_admin_pb2.Tenant]]:
-        """Keeps everyone in the tenant out and ends their sessions."""
+        """Keeps everyone in the tenant out, people and programs: within 5 seconds their access tokens are refused everywhere.
+        Their sessions rest.
+        """
 
     @_abc_1.abstractmethod
     def ResumeTenant(
@@ -188,7 +198,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.ResumeTenantRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.Tenant, _abc.Awaitable[_admin_pb2.Tenant]]:
-        """Lets the tenant in again."""
+        """Lets the tenant in again. Its sessions go on with their refresh tokens; access tokens from before stay refused."""
 
     @_abc_1.abstractmethod
     def CreateUser(
@@ -242,7 +252,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.SuspendUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.User, _abc.Awaitable[_admin_pb2.User]]:
-        """Keeps a user out and ends their sessions."""
+        """Keeps a user out and ends their sessions: within 5 seconds their access tokens, and those of their API keys, are
+        refused everywhere.
+        """
 
     @_abc_1.abstractmethod
     def ResumeUser(

@@ -55,6 +55,71 @@ class AuthServiceStub:
                 request_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.GetJwksRequest.SerializeToString,
                 response_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.JsonWebKeySet.FromString,
                 _registered_method=True)
+        self.Logout = channel.unary_unary(
+                '/geomesh.auth.v1.AuthService/Logout',
+                request_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.LogoutRequest.SerializeToString,
+                response_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.LogoutResponse.FromString,
+                _registered_method=True)
+        self.ListSessions = channel.unary_unary(
+                '/geomesh.auth.v1.AuthService/ListSessions',
+                request_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ListSessionsRequest.SerializeToString,
+                response_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ListSessionsResponse.FromString,
+                _registered_method=True)
+        self.RevokeSession = channel.unary_unary(
+                '/geomesh.auth.v1.AuthService/RevokeSession',
+                request_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.RevokeSessionRequest.SerializeToString,
+                response_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.RevokeSessionResponse.FromString,
+                _registered_method=True)
+        self.ExchangeToken = channel.unary_unary(
+                '/geomesh.auth.v1.AuthService/ExchangeToken',
+                request_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ExchangeTokenRequest.SerializeToString,
+                response_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.AccessToken.FromString,
+                _registered_method=True)
+        self.IntrospectToken = channel.unary_unary(
+                '/geomesh.auth.v1.AuthService/IntrospectToken',
+                request_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.IntrospectTokenRequest.SerializeToString,
+                response_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.IntrospectTokenResponse.FromString,
+                _registered_method=True)
+        self.CreateApiKey = channel.unary_unary(
+                '/geomesh.auth.v1.AuthService/CreateApiKey',
+                request_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.CreateApiKeyRequest.SerializeToString,
+                response_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.CreateApiKeyResponse.FromString,
+                _registered_method=True)
+        self.ListApiKeys = channel.unary_unary(
+                '/geomesh.auth.v1.AuthService/ListApiKeys',
+                request_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ListApiKeysRequest.SerializeToString,
+                response_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ListApiKeysResponse.FromString,
+                _registered_method=True)
+        self.RevokeApiKey = channel.unary_unary(
+                '/geomesh.auth.v1.AuthService/RevokeApiKey',
+                request_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.RevokeApiKeyRequest.SerializeToString,
+                response_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.RevokeApiKeyResponse.FromString,
+                _registered_method=True)
+        self.CreateServiceAccount = channel.unary_unary(
+                '/geomesh.auth.v1.AuthService/CreateServiceAccount',
+                request_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.CreateServiceAccountRequest.SerializeToString,
+                response_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ServiceAccountSecret.FromString,
+                _registered_method=True)
+        self.ListServiceAccounts = channel.unary_unary(
+                '/geomesh.auth.v1.AuthService/ListServiceAccounts',
+                request_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ListServiceAccountsRequest.SerializeToString,
+                response_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ListServiceAccountsResponse.FromString,
+                _registered_method=True)
+        self.ResetServiceAccountSecret = channel.unary_unary(
+                '/geomesh.auth.v1.AuthService/ResetServiceAccountSecret',
+                request_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ResetServiceAccountSecretRequest.SerializeToString,
+                response_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ServiceAccountSecret.FromString,
+                _registered_method=True)
+        self.DeleteServiceAccount = channel.unary_unary(
+                '/geomesh.auth.v1.AuthService/DeleteServiceAccount',
+                request_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.DeleteServiceAccountRequest.SerializeToString,
+                response_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.DeleteServiceAccountResponse.FromString,
+                _registered_method=True)
+        self.GetOpenIdConfiguration = channel.unary_unary(
+                '/geomesh.auth.v1.AuthService/GetOpenIdConfiguration',
+                request_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.GetOpenIdConfigurationRequest.SerializeToString,
+                response_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.OpenIdConfiguration.FromString,
+                _registered_method=True)
 
 
 class AuthServiceServicer:
@@ -93,6 +158,105 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Logout(self, request, context):
+        """Ends a session: its refresh token and, within 5 s, its access tokens are refused everywhere. The session is that of
+        the refresh token or, where there is none, that of the access token that the call carries. A refresh token that is
+        none, or no more, ends nothing and is no error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSessions(self, request, context):
+        """Lists the caller's sessions that can be gone on with, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeSession(self, request, context):
+        """Ends one of the caller's sessions, as Logout does; SESSION_NOT_FOUND when there is none with this id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExchangeToken(self, request, context):
+        """Gives a program an access token for what it holds: the secret of a service account, or an API key. Its members may
+        be written as RFC 6749 has them (`grant_type`). What is unknown, expired, revoked or suspended ends with the same
+        CREDENTIAL_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def IntrospectToken(self, request, context):
+        """Tells whether a token is good now and what it says (RFC 7662): it is looked up in the database, so a revocation
+        shows at once. Of tokens of other tenants only administrators of the mesh are told; to all others they are inactive.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateApiKey(self, request, context):
+        """Makes an API key for the caller's account. It is shown in this answer and never again. Its scopes may not be wider
+        than what the caller may do, and only a caller who signed in can make one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListApiKeys(self, request, context):
+        """Lists the caller's API keys that are not revoked, the newest first; expired ones too, until they are revoked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeApiKey(self, request, context):
+        """Revokes one of the caller's API keys, and within 5 s the access tokens that it was exchanged for;
+        API_KEY_NOT_FOUND when there is none with this id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateServiceAccount(self, request, context):
+        """Makes an account for a program of the caller's tenant. Its secret is shown in this answer and never again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListServiceAccounts(self, request, context):
+        """Lists the service accounts of the caller's tenant, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetServiceAccountSecret(self, request, context):
+        """Gives a service account a new secret; the old one and, within 5 s, the access tokens got by it are refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteServiceAccount(self, request, context):
+        """Deletes a service account, and within 5 s its access tokens are refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOpenIdConfiguration(self, request, context):
+        """Tells libraries where what is (OpenID Connect Discovery 1.0, RFC 8414). Here nobody signs in by a page, so there is no
+        authorization endpoint.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuthServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -115,6 +279,71 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.GetJwks,
                     request_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.GetJwksRequest.FromString,
                     response_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.JsonWebKeySet.SerializeToString,
+            ),
+            'Logout': grpc.unary_unary_rpc_method_handler(
+                    servicer.Logout,
+                    request_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.LogoutRequest.FromString,
+                    response_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.LogoutResponse.SerializeToString,
+            ),
+            'ListSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSessions,
+                    request_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ListSessionsRequest.FromString,
+                    response_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ListSessionsResponse.SerializeToString,
+            ),
+            'RevokeSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeSession,
+                    request_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.RevokeSessionRequest.FromString,
+                    response_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.RevokeSessionResponse.SerializeToString,
+            ),
+            'ExchangeToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExchangeToken,
+                    request_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ExchangeTokenRequest.FromString,
+                    response_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.AccessToken.SerializeToString,
+            ),
+            'IntrospectToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.IntrospectToken,
+                    request_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.IntrospectTokenRequest.FromString,
+                    response_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.IntrospectTokenResponse.SerializeToString,
+            ),
+            'CreateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateApiKey,
+                    request_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.CreateApiKeyRequest.FromString,
+                    response_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.CreateApiKeyResponse.SerializeToString,
+            ),
+            'ListApiKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApiKeys,
+                    request_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ListApiKeysRequest.FromString,
+                    response_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ListApiKeysResponse.SerializeToString,
+            ),
+            'RevokeApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeApiKey,
+                    request_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.RevokeApiKeyRequest.FromString,
+                    response_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.RevokeApiKeyResponse.SerializeToString,
+            ),
+            'CreateServiceAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateServiceAccount,
+                    request_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.CreateServiceAccountRequest.FromString,
+                    response_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ServiceAccountSecret.SerializeToString,
+            ),
+            'ListServiceAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListServiceAccounts,
+                    request_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ListServiceAccountsRequest.FromString,
+                    response_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ListServiceAccountsResponse.SerializeToString,
+            ),
+            'ResetServiceAccountSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetServiceAccountSecret,
+                    request_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ResetServiceAccountSecretRequest.FromString,
+                    response_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.ServiceAccountSecret.SerializeToString,
+            ),
+            'DeleteServiceAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteServiceAccount,
+                    request_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.DeleteServiceAccountRequest.FromString,
+                    response_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.DeleteServiceAccountResponse.SerializeToString,
+            ),
+            'GetOpenIdConfiguration': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOpenIdConfiguration,
+                    request_deserializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.GetOpenIdConfigurationRequest.FromString,
+                    response_serializer=geomesh_dot_auth_dot_v1_dot_auth__pb2.OpenIdConfiguration.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -226,6 +455,357 @@ class AuthService:
             '/geomesh.auth.v1.AuthService/GetJwks',
             geomesh_dot_auth_dot_v1_dot_auth__pb2.GetJwksRequest.SerializeToString,
             geomesh_dot_auth_dot_v1_dot_auth__pb2.JsonWebKeySet.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Logout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.auth.v1.AuthService/Logout',
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.LogoutRequest.SerializeToString,
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.LogoutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.auth.v1.AuthService/ListSessions',
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.ListSessionsRequest.SerializeToString,
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.ListSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.auth.v1.AuthService/RevokeSession',
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.RevokeSessionRequest.SerializeToString,
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.RevokeSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExchangeToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.auth.v1.AuthService/ExchangeToken',
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.ExchangeTokenRequest.SerializeToString,
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.AccessToken.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IntrospectToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.auth.v1.AuthService/IntrospectToken',
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.IntrospectTokenRequest.SerializeToString,
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.IntrospectTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.auth.v1.AuthService/CreateApiKey',
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.CreateApiKeyRequest.SerializeToString,
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.CreateApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApiKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.auth.v1.AuthService/ListApiKeys',
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.ListApiKeysRequest.SerializeToString,
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.ListApiKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.auth.v1.AuthService/RevokeApiKey',
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.RevokeApiKeyRequest.SerializeToString,
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.RevokeApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateServiceAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.auth.v1.AuthService/CreateServiceAccount',
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.CreateServiceAccountRequest.SerializeToString,
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.ServiceAccountSecret.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListServiceAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.auth.v1.AuthService/ListServiceAccounts',
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.ListServiceAccountsRequest.SerializeToString,
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.ListServiceAccountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetServiceAccountSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.auth.v1.AuthService/ResetServiceAccountSecret',
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.ResetServiceAccountSecretRequest.SerializeToString,
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.ServiceAccountSecret.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteServiceAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.auth.v1.AuthService/DeleteServiceAccount',
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.DeleteServiceAccountRequest.SerializeToString,
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.DeleteServiceAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOpenIdConfiguration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.auth.v1.AuthService/GetOpenIdConfiguration',
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.GetOpenIdConfigurationRequest.SerializeToString,
+            geomesh_dot_auth_dot_v1_dot_auth__pb2.OpenIdConfiguration.FromString,
             options,
             channel_credentials,
             insecure,

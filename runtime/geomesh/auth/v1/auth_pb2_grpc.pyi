@@ -47,6 +47,46 @@ class AuthServiceStub:
     """Tells the caller what their access token says of them."""
     GetJwks: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetJwksRequest, _auth_pb2.JsonWebKeySet]
     """Returns the public keys that access tokens may be signed with, as a JSON Web Key Set (RFC 7517)."""
+    Logout: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LogoutRequest, _auth_pb2.LogoutResponse]
+    """Ends a session: its refresh token and, within 5 s, its access tokens are refused everywhere. The session is that of
+    the refresh token or, where there is none, that of the access token that the call carries. A refresh token that is
+    none, or no more, ends nothing and is no error.
+    """
+    ListSessions: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListSessionsRequest, _auth_pb2.ListSessionsResponse]
+    """Lists the caller's sessions that can be gone on with, the newest first."""
+    RevokeSession: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RevokeSessionRequest, _auth_pb2.RevokeSessionResponse]
+    """Ends one of the caller's sessions, as Logout does; SESSION_NOT_FOUND when there is none with this id."""
+    ExchangeToken: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ExchangeTokenRequest, _auth_pb2.AccessToken]
+    """Gives a program an access token for what it holds: the secret of a service account, or an API key. Its members may
+    be written as RFC 6749 has them (`grant_type`). What is unknown, expired, revoked or suspended ends with the same
+    CREDENTIAL_INVALID.
+    """
+    IntrospectToken: _grpc.UnaryUnaryMultiCallable[_auth_pb2.IntrospectTokenRequest, _auth_pb2.IntrospectTokenResponse]
+    """Tells whether a token is good now and what it says (RFC 7662): it is looked up in the database, so a revocation
+    shows at once. Of tokens of other tenants only administrators of the mesh are told; to all others they are inactive.
+    """
+    CreateApiKey: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateApiKeyRequest, _auth_pb2.CreateApiKeyResponse]
+    """Makes an API key for the caller's account. It is shown in this answer and never again. Its scopes may not be wider
+    than what the caller may do, and only a caller who signed in can make one.
+    """
+    ListApiKeys: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListApiKeysRequest, _auth_pb2.ListApiKeysResponse]
+    """Lists the caller's API keys that are not revoked, the newest first; expired ones too, until they are revoked."""
+    RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RevokeApiKeyRequest, _auth_pb2.RevokeApiKeyResponse]
+    """Revokes one of the caller's API keys, and within 5 s the access tokens that it was exchanged for;
+    API_KEY_NOT_FOUND when there is none with this id.
+    """
+    CreateServiceAccount: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateServiceAccountRequest, _auth_pb2.ServiceAccountSecret]
+    """Makes an account for a program of the caller's tenant. Its secret is shown in this answer and never again."""
+    ListServiceAccounts: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListServiceAccountsRequest, _auth_pb2.ListServiceAccountsResponse]
+    """Lists the service accounts of the caller's tenant, the newest first."""
+    ResetServiceAccountSecret: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ResetServiceAccountSecretRequest, _auth_pb2.ServiceAccountSecret]
+    """Gives a service account a new secret; the old one and, within 5 s, the access tokens got by it are refused."""
+    DeleteServiceAccount: _grpc.UnaryUnaryMultiCallable[_auth_pb2.DeleteServiceAccountRequest, _auth_pb2.DeleteServiceAccountResponse]
+    """Deletes a service account, and within 5 s its access tokens are refused."""
+    GetOpenIdConfiguration: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetOpenIdConfigurationRequest, _auth_pb2.OpenIdConfiguration]
+    """Tells libraries where what is (OpenID Connect Discovery 1.0, RFC 8414). Here nobody signs in by a page, so there is no
+    authorization endpoint.
+    """
 
 @_typing.type_check_only
 class AuthServiceAsyncStub(AuthServiceStub):
@@ -67,6 +107,46 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Tells the caller what their access token says of them."""
     GetJwks: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetJwksRequest, _auth_pb2.JsonWebKeySet]  # type: ignore[assignment]
     """Returns the public keys that access tokens may be signed with, as a JSON Web Key Set (RFC 7517)."""
+    Logout: _aio.UnaryUnaryMultiCallable[_auth_pb2.LogoutRequest, _auth_pb2.LogoutResponse]  # type: ignore[assignment]
+    """Ends a session: its refresh token and, within 5 s, its access tokens are refused everywhere. The session is that of
+    the refresh token or, where there is none, that of the access token that the call carries. A refresh token that is
+    none, or no more, ends nothing and is no error.
+    """
+    ListSessions: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListSessionsRequest, _auth_pb2.ListSessionsResponse]  # type: ignore[assignment]
+    """Lists the caller's sessions that can be gone on with, the newest first."""
+    RevokeSession: _aio.UnaryUnaryMultiCallable[_auth_pb2.RevokeSessionRequest, _auth_pb2.RevokeSessionResponse]  # type: ignore[assignment]
+    """Ends one of the caller's sessions, as Logout does; SESSION_NOT_FOUND when there is none with this id."""
+    ExchangeToken: _aio.UnaryUnaryMultiCallable[_auth_pb2.ExchangeTokenRequest, _auth_pb2.AccessToken]  # type: ignore[assignment]
+    """Gives a program an access token for what it holds: the secret of a service account, or an API key. Its members may
+    be written as RFC 6749 has them (`grant_type`). What is unknown, expired, revoked or suspended ends with the same
+    CREDENTIAL_INVALID.
+    """
+    IntrospectToken: _aio.UnaryUnaryMultiCallable[_auth_pb2.IntrospectTokenRequest, _auth_pb2.IntrospectTokenResponse]  # type: ignore[assignment]
+    """Tells whether a token is good now and what it says (RFC 7662): it is looked up in the database, so a revocation
+    shows at once. Of tokens of other tenants only administrators of the mesh are told; to all others they are inactive.
+    """
+    CreateApiKey: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateApiKeyRequest, _auth_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
+    """Makes an API key for the caller's account. It is shown in this answer and never again. Its scopes may not be wider
+    than what the caller may do, and only a caller who signed in can make one.
+    """
+    ListApiKeys: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListApiKeysRequest, _auth_pb2.ListApiKeysResponse]  # type: ignore[assignment]
+    """Lists the caller's API keys that are not revoked, the newest first; expired ones too, until they are revoked."""
+    RevokeApiKey: _aio.UnaryUnaryMultiCallable[_auth_pb2.RevokeApiKeyRequest, _auth_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
+    """Revokes one of the caller's API keys, and within 5 s the access tokens that it was exchanged for;
+    API_KEY_NOT_FOUND when there is none with this id.
+    """
+    CreateServiceAccount: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateServiceAccountRequest, _auth_pb2.ServiceAccountSecret]  # type: ignore[assignment]
+    """Makes an account for a program of the caller's tenant. Its secret is shown in this answer and never again."""
+    ListServiceAccounts: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListServiceAccountsRequest, _auth_pb2.ListServiceAccountsResponse]  # type: ignore[assignment]
+    """Lists the service accounts of the caller's tenant, the newest first."""
+    ResetServiceAccountSecret: _aio.UnaryUnaryMultiCallable[_auth_pb2.ResetServiceAccountSecretRequest, _auth_pb2.ServiceAccountSecret]  # type: ignore[assignment]
+    """Gives a service account a new secret; the old one and, within 5 s, the access tokens got by it are refused."""
+    DeleteServiceAccount: _aio.UnaryUnaryMultiCallable[_auth_pb2.DeleteServiceAccountRequest, _auth_pb2.DeleteServiceAccountResponse]  # type: ignore[assignment]
+    """Deletes a service account, and within 5 s its access tokens are refused."""
+    GetOpenIdConfiguration: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetOpenIdConfigurationRequest, _auth_pb2.OpenIdConfiguration]  # type: ignore[assignment]
+    """Tells libraries where what is (OpenID Connect Discovery 1.0, RFC 8414). Here nobody signs in by a page, so there is no
+    authorization endpoint.
+    """
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     """Signs accounts in and publishes the keys with which every service verifies who calls."""
@@ -108,5 +188,123 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.JsonWebKeySet, _abc.Awaitable[_auth_pb2.JsonWebKeySet]]:
         """Returns the public keys that access tokens may be signed with, as a JSON Web Key Set (RFC 7517)."""
+
+    @_abc_1.abstractmethod
+    def Logout(
+        self,
+        request: _auth_pb2.LogoutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.LogoutResponse, _abc.Awaitable[_auth_pb2.LogoutResponse]]:
+        """Ends a session: its refresh token and, within 5 s, its access tokens are refused everywhere. The session is that of
+        the refresh token or, where there is none, that of the access token that the call carries. A refresh token that is
+        none, or no more, ends nothing and is no error.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSessions(
+        self,
+        request: _auth_pb2.ListSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ListSessionsResponse, _abc.Awaitable[_auth_pb2.ListSessionsResponse]]:
+        """Lists the caller's sessions that can be gone on with, the newest first."""
+
+    @_abc_1.abstractmethod
+    def RevokeSession(
+        self,
+        request: _auth_pb2.RevokeSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.RevokeSessionResponse, _abc.Awaitable[_auth_pb2.RevokeSessionResponse]]:
+        """Ends one of the caller's sessions, as Logout does; SESSION_NOT_FOUND when there is none with this id."""
+
+    @_abc_1.abstractmethod
+    def ExchangeToken(
+        self,
+        request: _auth_pb2.ExchangeTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.AccessToken, _abc.Awaitable[_auth_pb2.AccessToken]]:
+        """Gives a program an access token for what it holds: the secret of a service account, or an API key. Its members may
+        be written as RFC 6749 has them (`grant_type`). What is unknown, expired, revoked or suspended ends with the same
+        CREDENTIAL_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def IntrospectToken(
+        self,
+        request: _auth_pb2.IntrospectTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.IntrospectTokenResponse, _abc.Awaitable[_auth_pb2.IntrospectTokenResponse]]:
+        """Tells whether a token is good now and what it says (RFC 7662): it is looked up in the database, so a revocation
+        shows at once. Of tokens of other tenants only administrators of the mesh are told; to all others they are inactive.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateApiKey(
+        self,
+        request: _auth_pb2.CreateApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.CreateApiKeyResponse, _abc.Awaitable[_auth_pb2.CreateApiKeyResponse]]:
+        """Makes an API key for the caller's account. It is shown in this answer and never again. Its scopes may not be wider
+        than what the caller may do, and only a caller who signed in can make one.
+        """
+
+    @_abc_1.abstractmethod
+    def ListApiKeys(
+        self,
+        request: _auth_pb2.ListApiKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ListApiKeysResponse, _abc.Awaitable[_auth_pb2.ListApiKeysResponse]]:
+        """Lists the caller's API keys that are not revoked, the newest first; expired ones too, until they are revoked."""
+
+    @_abc_1.abstractmethod
+    def RevokeApiKey(
+        self,
+        request: _auth_pb2.RevokeApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.RevokeApiKeyResponse, _abc.Awaitable[_auth_pb2.RevokeApiKeyResponse]]:
+        """Revokes one of the caller's API keys, and within 5 s the access tokens that it was exchanged for;
+        API_KEY_NOT_FOUND when there is none with this id.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateServiceAccount(
+        self,
+        request: _auth_pb2.CreateServiceAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ServiceAccountSecret, _abc.Awaitable[_auth_pb2.ServiceAccountSecret]]:
+        """Makes an account for a program of the caller's tenant. Its secret is shown in this answer and never again."""
+
+    @_abc_1.abstractmethod
+    def ListServiceAccounts(
+        self,
+        request: _auth_pb2.ListServiceAccountsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ListServiceAccountsResponse, _abc.Awaitable[_auth_pb2.ListServiceAccountsResponse]]:
+        """Lists the service accounts of the caller's tenant, the newest first."""
+
+    @_abc_1.abstractmethod
+    def ResetServiceAccountSecret(
+        self,
+        request: _auth_pb2.ResetServiceAccountSecretRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ServiceAccountSecret, _abc.Awaitable[_auth_pb2.ServiceAccountSecret]]:
+        """Gives a service account a new secret; the old one and, within 5 s, the access tokens got by it are refused."""
+
+    @_abc_1.abstractmethod
+    def DeleteServiceAccount(
+        self,
+        request: _auth_pb2.DeleteServiceAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.DeleteServiceAccountResponse, _abc.Awaitable[_auth_pb2.DeleteServiceAccountResponse]]:
+        """Deletes a service account, and within 5 s its access tokens are refused."""
+
+    @_abc_1.abstractmethod
+    def GetOpenIdConfiguration(
+        self,
+        request: _auth_pb2.GetOpenIdConfigurationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.OpenIdConfiguration, _abc.Awaitable[_auth_pb2.OpenIdConfiguration]]:
+        """Tells libraries where what is (OpenID Connect Discovery 1.0, RFC 8414). Here nobody signs in by a page, so there is no
+        authorization endpoint.
+        """
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

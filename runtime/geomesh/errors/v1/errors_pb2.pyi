@@ -80,6 +80,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL: a defect of ours. The request id in the reply finds it in the logs."""
     ERROR_REASON_METHOD_NOT_ALLOWED: _ErrorReason.ValueType  # 27
     """UNIMPLEMENTED, HTTP 405: the path exists, and does not take this HTTP method. Made by the edge."""
+    ERROR_REASON_TOKEN_REVOKED: _ErrorReason.ValueType  # 40
+    """UNAUTHENTICATED: the token was revoked: by signing out, by an administrator, or because the tenant is suspended."""
+    ERROR_REASON_CREDENTIAL_INVALID: _ErrorReason.ValueType  # 41
+    """UNAUTHENTICATED: the API key or the client's secret is unknown, expired or revoked, without saying which."""
+    ERROR_REASON_SESSION_NOT_FOUND: _ErrorReason.ValueType  # 42
+    """NOT_FOUND: no session of the caller has this id."""
+    ERROR_REASON_API_KEY_NOT_FOUND: _ErrorReason.ValueType  # 43
+    """NOT_FOUND: no API key of the caller has this id."""
+    ERROR_REASON_SERVICE_ACCOUNT_NOT_FOUND: _ErrorReason.ValueType  # 44
+    """NOT_FOUND: no service account of the caller's tenant has this id."""
     ERROR_REASON_SECOND_FACTOR_REQUIRED: _ErrorReason.ValueType  # 50
     """UNAUTHENTICATED: the password is right, and the account has a second factor. Call again with a code."""
     ERROR_REASON_SIGN_UP_CLOSED: _ErrorReason.ValueType  # 51
@@ -156,6 +166,16 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 26
 """INTERNAL: a defect of ours. The request id in the reply finds it in the logs."""
 ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 27
 """UNIMPLEMENTED, HTTP 405: the path exists, and does not take this HTTP method. Made by the edge."""
+ERROR_REASON_TOKEN_REVOKED: ErrorReason.ValueType  # 40
+"""UNAUTHENTICATED: the token was revoked: by signing out, by an administrator, or because the tenant is suspended."""
+ERROR_REASON_CREDENTIAL_INVALID: ErrorReason.ValueType  # 41
+"""UNAUTHENTICATED: the API key or the client's secret is unknown, expired or revoked, without saying which."""
+ERROR_REASON_SESSION_NOT_FOUND: ErrorReason.ValueType  # 42
+"""NOT_FOUND: no session of the caller has this id."""
+ERROR_REASON_API_KEY_NOT_FOUND: ErrorReason.ValueType  # 43
+"""NOT_FOUND: no API key of the caller has this id."""
+ERROR_REASON_SERVICE_ACCOUNT_NOT_FOUND: ErrorReason.ValueType  # 44
+"""NOT_FOUND: no service account of the caller's tenant has this id."""
 ERROR_REASON_SECOND_FACTOR_REQUIRED: ErrorReason.ValueType  # 50
 """UNAUTHENTICATED: the password is right, and the account has a second factor. Call again with a code."""
 ERROR_REASON_SIGN_UP_CLOSED: ErrorReason.ValueType  # 51

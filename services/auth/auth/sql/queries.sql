@@ -9,14 +9,16 @@ JOIN auth.tenants AS t ON t.tenant_id = a.tenant_id
 WHERE a.email = $1::text;
 
 -- name: begin_session
--- Begins a session ($1) of an account ($2) whose only good token ($3, its hash) lives for a while ($4), and forgets the
--- account's sessions that nobody can go on with.
+-- Begins a session ($1) of an account ($2) whose only good token ($3, its hash) lives for a while ($4), from an address
+-- ($5) by a client ($6), and forgets the account's sessions that nobody can go on with.
 WITH forgotten AS (
   DELETE FROM auth.sessions
   WHERE account_id = $2::uuid AND expires_at <= now()
 )
-INSERT INTO auth.sessions (session_id, account_id, token_digest, expires_at)
-VALUES ($1::uuid, $2::uuid, $3::bytea, now() + $4::interval);
+INSERT INTO auth.sessions (session_id, account_id, tenant_id, token_digest, expires_at, address, user_agent)
+SELECT $1::uuid, a.account_id, a.tenant_id, $3::bytea, now() + $4::interval, left($5::text, 64), left($6::text, 256)
+FROM auth.accounts AS a
+WHERE a.account_id = $2::uuid;
 
 -- name: rotate_token
 -- Puts a successor (the first of $2, a hash) in the place of a good token ($1, a hash); the successor lives for a while
@@ -36,6 +38,15 @@ WITH rotated AS (
     AND s.ended_at IS NULL
     AND a.account_id = s.account_id
     AND a.disabled_at IS NULL
+    -- Written out, so that each is one step in the index.
+    AND NOT EXISTS (
+      SELECT FROM auth.revocations AS r
+      WHERE r.kind = 'subject' AND r.name = a.account_id::text AND r.issued_before = 'infinity'
+    )
+    AND NOT EXISTS (
+      SELECT FROM auth.revocations AS r
+      WHERE r.kind = 'tenant' AND r.name = a.tenant_id AND r.issued_before = 'infinity'
+    )
   RETURNING s.session_id, s.token_digest, s.expires_at, a.account_id, a.tenant_id, a.roles, a.plan
 ), spent AS (
   INSERT INTO auth.spent_tokens (token_digest, session_id, spent_at)
@@ -49,20 +60,253 @@ WITH rotated AS (
   WHERE t.session_id = rotated.session_id AND t.spent_at <= now() - $3::interval
 )
 SELECT
-  account_id, tenant_id, roles, plan, token_digest,
+  session_id, account_id, tenant_id, roles, plan, token_digest,
   greatest(0, floor(extract(epoch FROM expires_at - now())))::int4 AS refresh_seconds
 FROM rotated;
 
 -- name: end_reused
--- Ends the session that a token ($1, a hash) was spent in longer ago than the grace ($2), and returns its id.
-UPDATE auth.sessions AS s
-SET ended_at = now()
-FROM auth.spent_tokens AS t
-WHERE t.token_digest = $1::bytea
-  AND t.spent_at <= now() - $2::interval
-  AND s.session_id = t.session_id
-  AND s.ended_at IS NULL
-RETURNING s.session_id;
+-- Ends the session that a token ($1, a hash) was spent in longer ago than the grace ($2), with its access tokens, which
+-- live for a while ($3), and returns whose it was.
+WITH ended AS (
+  UPDATE auth.sessions AS s
+  SET ended_at = now()
+  FROM auth.spent_tokens AS t, auth.accounts AS a
+  WHERE t.token_digest = $1::bytea
+    AND t.spent_at <= now() - $2::interval
+    AND s.session_id = t.session_id
+    AND s.ended_at IS NULL
+    AND a.account_id = s.account_id
+  RETURNING s.session_id, a.account_id, a.tenant_id
+), revoked AS (
+  INSERT INTO auth.revocations (kind, name, issued_before, until)
+  SELECT 'session', ended.session_id::text, 'infinity', now() + $3::interval
+  FROM ended
+  ON CONFLICT (kind, name) DO NOTHING
+)
+SELECT session_id, account_id, tenant_id
+FROM ended;
+
+-- name: find_session_of_token
+-- Returns the session, over or not, that a token ($1, a hash) is or was of, and whether the token is good now.
+SELECT
+  s.session_id, a.account_id, a.tenant_id, a.roles, a.plan, s.created_at, s.rotated_at, s.expires_at,
+  s.token_digest = $1::bytea AND s.ended_at IS NULL AND s.expires_at > now() AND a.disabled_at IS NULL AND NOT EXISTS (
+    SELECT FROM auth.revocations AS r
+    WHERE (r.kind, r.name) IN (('subject', a.account_id::text), ('tenant', a.tenant_id))
+      AND r.issued_before = 'infinity'
+  ) AS is_good
+FROM auth.sessions AS s
+JOIN auth.accounts AS a ON a.account_id = s.account_id
+WHERE s.session_id IN (
+  SELECT session_id FROM auth.sessions WHERE token_digest = $1::bytea
+  UNION ALL
+  SELECT session_id FROM auth.spent_tokens WHERE token_digest = $1::bytea
+);
+
+-- name: list_sessions
+-- Returns sessions of an account ($1) that can be gone on with, the newest first, from behind a position ($2 time, $3 id)
+-- on, $4 at most.
+SELECT session_id, created_at, rotated_at, expires_at, address, user_agent
+FROM auth.sessions
+WHERE account_id = $1::uuid
+  AND ended_at IS NULL
+  AND expires_at > now()
+  AND (created_at, session_id) < ($2::timestamptz, $3::uuid)
+ORDER BY created_at DESC, session_id DESC
+LIMIT $4::int4;
+
+-- name: end_session
+-- Ends a session ($1) of an account ($2), with its access tokens, which live for a while ($3), and returns its id.
+WITH ended AS (
+  UPDATE auth.sessions
+  SET ended_at = now()
+  WHERE session_id = $1::uuid AND account_id = $2::uuid AND ended_at IS NULL AND expires_at > now()
+  RETURNING session_id
+), revoked AS (
+  INSERT INTO auth.revocations (kind, name, issued_before, until)
+  SELECT 'session', ended.session_id::text, 'infinity', now() + $3::interval
+  FROM ended
+  ON CONFLICT (kind, name) DO NOTHING
+)
+SELECT session_id
+FROM ended;
+
+-- name: end_sessions
+-- Ends the sessions of an account ($1), but for one ($2), with their access tokens, which live for a while ($3), and
+-- returns how many there were.
+WITH ended AS (
+  UPDATE auth.sessions
+  SET ended_at = now()
+  WHERE account_id = $1::uuid AND session_id IS DISTINCT FROM $2::uuid AND ended_at IS NULL AND expires_at > now()
+  RETURNING session_id
+), revoked AS (
+  INSERT INTO auth.revocations (kind, name, issued_before, until)
+  SELECT 'session', ended.session_id::text, 'infinity', now() + $3::interval
+  FROM ended
+  ON CONFLICT (kind, name) DO NOTHING
+)
+SELECT count(*)::int4
+FROM ended;
+
+-- name: revoke
+-- Refuses the tokens of a kind ($1) and name ($2) that were issued until now, or all of them until that is taken back
+-- ($3). They live for a while ($4).
+INSERT INTO auth.revocations AS r (kind, name, issued_before, until)
+VALUES (
+  $1::text, $2::text,
+  CASE WHEN $3::bool THEN 'infinity'::timestamptz ELSE clock_timestamp() END,
+  CASE WHEN $3::bool THEN 'infinity'::timestamptz ELSE clock_timestamp() + $4::interval END
+)
+ON CONFLICT (kind, name) DO UPDATE SET
+  issued_before = greatest(r.issued_before, excluded.issued_before),
+  until = greatest(r.until, excluded.until),
+  changed_at = clock_timestamp();
+
+-- name: restore
+-- Takes back that all tokens of a kind ($1) and name ($2) are refused: from now on new ones are good. The old ones, which
+-- live for a while ($3), are not.
+UPDATE auth.revocations
+SET issued_before = clock_timestamp(), until = clock_timestamp() + $3::interval, changed_at = clock_timestamp()
+WHERE kind = $1::text AND name = $2::text AND issued_before = 'infinity';
+
+-- name: find_revocations
+-- Returns what was revoked or restored since a while ($1) ago, times in Unix seconds.
+SELECT
+  kind, name, extract(epoch FROM issued_before)::float8 AS issued_before, extract(epoch FROM until)::float8 AS until,
+  extract(epoch FROM changed_at)::float8 AS changed_at
+FROM auth.revocations
+WHERE changed_at > now() - $1::interval AND until > now()
+ORDER BY changed_at;
+
+-- name: is_revoked
+-- Tells whether a token with this jti ($1), sid ($2), sub ($3) and tenant ($4), issued at a time ($5, Unix seconds), is
+-- refused.
+SELECT EXISTS (
+  SELECT FROM auth.revocations
+  WHERE (kind, name) IN (('token', $1::text), ('session', $2::text), ('subject', $3::text), ('tenant', $4::text))
+    AND issued_before > to_timestamp($5::float8)
+);
+
+-- name: forget_revocations
+-- Forgets what covers no token any more.
+DELETE FROM auth.revocations
+WHERE until <= now() - interval '1 hour';
+
+-- name: add_api_key
+-- Adds an API key ($1 id, $2 account, $3 tenant, $4 name, $5 hash, $6 hint, $7 scopes, $8 end) unless the account has as
+-- many ($9) as it may.
+INSERT INTO auth.api_keys (api_key_id, account_id, tenant_id, display_name, key_digest, hint, scopes, expires_at)
+SELECT $1::uuid, $2::uuid, $3::text, $4::text, $5::bytea, $6::text, $7::text[], $8::timestamptz
+WHERE (SELECT count(*) FROM auth.api_keys WHERE account_id = $2::uuid AND revoked_at IS NULL) < $9::int4
+RETURNING api_key_id, display_name, scopes, created_at, expires_at, last_used_at, hint;
+
+-- name: list_api_keys
+-- Returns API keys of an account ($1) that are not revoked, the newest first, from behind a position ($2 time, $3 id) on,
+-- $4 at most.
+SELECT api_key_id, display_name, scopes, created_at, expires_at, last_used_at, hint
+FROM auth.api_keys
+WHERE account_id = $1::uuid AND revoked_at IS NULL AND (created_at, api_key_id) < ($2::timestamptz, $3::uuid)
+ORDER BY created_at DESC, api_key_id DESC
+LIMIT $4::int4;
+
+-- name: revoke_api_key
+-- Revokes an API key ($1) of an account ($2), with its access tokens, which live for a while ($3), and returns its id.
+WITH ended AS (
+  UPDATE auth.api_keys
+  SET revoked_at = now()
+  WHERE api_key_id = $1::uuid AND account_id = $2::uuid AND revoked_at IS NULL
+  RETURNING api_key_id
+), revoked AS (
+  INSERT INTO auth.revocations (kind, name, issued_before, until)
+  SELECT 'session', ended.api_key_id::text, 'infinity', now() + $3::interval
+  FROM ended
+  ON CONFLICT (kind, name) DO NOTHING
+)
+SELECT api_key_id
+FROM ended;
+
+-- name: use_api_key
+-- Notes that an API key ($1, a hash) is used, and returns it with its account if both are good.
+UPDATE auth.api_keys AS k
+SET last_used_at = now()
+FROM auth.accounts AS a
+WHERE k.key_digest = $1::bytea
+  AND k.revoked_at IS NULL
+  AND k.expires_at > now()
+  AND a.account_id = k.account_id
+  AND a.disabled_at IS NULL
+  AND NOT EXISTS (
+    SELECT FROM auth.revocations AS r
+    WHERE (r.kind, r.name) IN (('subject', a.account_id::text), ('tenant', a.tenant_id))
+      AND r.issued_before = 'infinity'
+  )
+RETURNING k.api_key_id, k.scopes, a.account_id, a.tenant_id, a.roles, a.plan;
+
+-- name: add_service_account
+-- Adds a service account ($1 id, $2 tenant, $3 name, $4 hash of its secret, $5 roles, $6 plan, $7 scopes) unless the
+-- tenant has as many ($8) as it may.
+INSERT INTO auth.service_accounts
+  (service_account_id, tenant_id, display_name, secret_digest, roles, plan, scopes)
+SELECT $1::uuid, $2::text, $3::text, $4::bytea, $5::text[], $6::text, $7::text[]
+WHERE (SELECT count(*) FROM auth.service_accounts WHERE tenant_id = $2::text) < $8::int4
+RETURNING service_account_id, display_name, roles, scopes, created_at, last_used_at;
+
+-- name: list_service_accounts
+-- Returns service accounts of a tenant ($1), the newest first, from behind a position ($2 time, $3 id) on, $4 at most.
+SELECT service_account_id, display_name, roles, scopes, created_at, last_used_at
+FROM auth.service_accounts
+WHERE tenant_id = $1::text AND (created_at, service_account_id) < ($2::timestamptz, $3::uuid)
+ORDER BY created_at DESC, service_account_id DESC
+LIMIT $4::int4;
+
+-- name: reset_service_account
+-- Gives a service account ($1) of a tenant ($2) a new secret ($3, its hash), and refuses the tokens that it got until now,
+-- which live for a while ($4).
+WITH changed AS (
+  UPDATE auth.service_accounts
+  SET secret_digest = $3::bytea
+  WHERE service_account_id = $1::uuid AND tenant_id = $2::text
+  RETURNING service_account_id, display_name, roles, scopes, created_at, last_used_at
+), revoked AS (
+  INSERT INTO auth.revocations AS r (kind, name, issued_before, until)
+  SELECT 'subject', changed.service_account_id::text, clock_timestamp(), clock_timestamp() + $4::interval
+  FROM changed
+  ON CONFLICT (kind, name) DO UPDATE SET
+    issued_before = greatest(r.issued_before, excluded.issued_before),
+    until = greatest(r.until, excluded.until),
+    changed_at = clock_timestamp()
+)
+SELECT service_account_id, display_name, roles, scopes, created_at, last_used_at
+FROM changed;
+
+-- name: delete_service_account
+-- Deletes a service account ($1) of a tenant ($2), refuses its tokens, which live for a while ($3), and returns its id.
+WITH gone AS (
+  DELETE FROM auth.service_accounts
+  WHERE service_account_id = $1::uuid AND tenant_id = $2::text
+  RETURNING service_account_id
+), revoked AS (
+  INSERT INTO auth.revocations AS r (kind, name, issued_before, until)
+  SELECT 'subject', gone.service_account_id::text, 'infinity', clock_timestamp() + $3::interval
+  FROM gone
+  ON CONFLICT (kind, name) DO UPDATE SET
+    issued_before = 'infinity', until = greatest(r.until, excluded.until), changed_at = clock_timestamp()
+)
+SELECT service_account_id
+FROM gone;
+
+-- name: use_service_account
+-- Notes that a service account ($1) is used with its secret ($2, a hash), and returns it if it is good.
+UPDATE auth.service_accounts AS c
+SET last_used_at = now()
+WHERE c.service_account_id = $1::uuid
+  AND c.secret_digest = $2::bytea
+  AND NOT EXISTS (
+    SELECT FROM auth.revocations AS r
+    WHERE (r.kind, r.name) IN (('subject', c.service_account_id::text), ('tenant', c.tenant_id))
+      AND r.issued_before = 'infinity'
+  )
+RETURNING c.service_account_id, c.tenant_id, c.roles, c.plan, c.scopes;
 
 -- name: find_published_keys
 -- Returns the keys that tokens may be signed with, those that sign already first, the newest of them before older ones.
@@ -76,9 +320,40 @@ ORDER BY signs_from <= now() DESC, signs_from DESC, key_id;
 SELECT pg_advisory_xact_lock(7346211906);
 
 -- name: add_key
--- Adds a key ($1 id, $2 and $3 its public point, $4 its sealed private half) that signs from now on.
+-- Adds a key ($1 id, $2 and $3 its public point, $4 its sealed private half) that signs after a while ($5).
 INSERT INTO auth.signing_keys (key_id, x, y, sealed, signs_from)
-VALUES ($1::text, $2::text, $3::text, $4::bytea, now());
+VALUES ($1::text, $2::text, $3::text, $4::bytea, now() + $5::interval);
+
+-- name: retire_keys
+-- Has every key but one ($1), which takes their place after a while ($2), published until the last token that they signed
+-- has expired, which takes another while ($3) from then on.
+UPDATE auth.signing_keys
+SET published_until = least(published_until, now() + $2::interval + $3::interval)
+WHERE key_id <> $1::text AND (published_until IS NULL OR published_until > now());
+
+-- name: withdraw_key
+-- Withdraws a key ($1) at once, and with it every token that it signed, and returns its id.
+UPDATE auth.signing_keys
+SET published_until = now()
+WHERE key_id = $1::text AND (published_until IS NULL OR published_until > now())
+RETURNING key_id;
+
+-- name: forget_keys
+-- Forgets the keys that nobody needs, and returns how many they were.
+WITH gone AS (
+  DELETE FROM auth.signing_keys
+  WHERE published_until <= now()
+  RETURNING key_id
+)
+SELECT count(*)::int4
+FROM gone;
+
+-- name: list_keys
+-- Returns the keys that are published, the newest first.
+SELECT key_id, created_at, signs_from, published_until, signs_from <= now() AS signs
+FROM auth.signing_keys
+WHERE published_until IS NULL OR published_until > now()
+ORDER BY signs_from DESC, key_id;
 
 -- name: seal_key
 -- Replaces the sealed private half ($2) of a key ($1).
@@ -189,19 +464,6 @@ RETURNING account_id;
 DELETE FROM auth.one_time_tokens
 WHERE email = (SELECT a.email FROM auth.accounts AS a WHERE a.account_id = $1::uuid);
 
--- name: end_account_sessions
--- Ends all sessions of an account ($1).
-UPDATE auth.sessions
-SET ended_at = now()
-WHERE account_id = $1::uuid AND ended_at IS NULL;
-
--- name: end_tenant_sessions
--- Ends all sessions of a tenant's ($1) accounts.
-UPDATE auth.sessions AS s
-SET ended_at = now()
-FROM auth.accounts AS a
-WHERE a.tenant_id = $1::text AND s.account_id = a.account_id AND s.ended_at IS NULL;
-
 -- name: enrol_totp
 -- Keeps a sealed secret ($2) of an account ($1) that is not asked for yet.
 UPDATE auth.accounts
@@ -270,7 +532,12 @@ WHERE tenant_id = $1::text
 RETURNING tenant_id;
 
 -- name: set_plan_of_users
--- Puts everyone of a tenant ($1) on a plan ($2).
+-- Puts everyone of a tenant ($1) on a plan ($2), its programs too.
+WITH programs AS (
+  UPDATE auth.service_accounts
+  SET plan = $2::text
+  WHERE tenant_id = $1::text AND plan <> $2::text
+)
 UPDATE auth.accounts
 SET plan = $2::text
 WHERE tenant_id = $1::text AND plan <> $2::text;
