@@ -50,3 +50,69 @@ async def test_a_service_cannot_switch_the_separation_off(databases: Databases, 
     assert powers is not None
     assert not any(powers.values())
     assert owned == 0
+
+
+FILLED = """
+SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, a.atttypid::regtype::text AS base
+FROM pg_attribute a
+WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attnotnull AND NOT a.atthasdef
+  AND a.attidentity = '' AND a.attgenerated = '' AND a.attname <> 'tenant_id'
+ORDER BY a.attnum
+"""
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_an_unfiltered_select_returns_the_rows_of_one_tenant(databases: Databases, service: str) -> None:
+    """Puts one row of each of three tenants into every table with a tenant, and asks as the service without a WHERE."""
+    owner = await asyncpg.connect(databases.admin_url(service))
+    served = await asyncpg.connect(databases.url(service))
+    try:
+        # Rows are put in without what they refer to: what is tried here is who sees them.
+        await owner.execute("SET session_replication_role = replica")
+        tables = [each["name"] for each in await owner.fetch(TABLES, service.replace("-", "_"))]
+        for name in await owner.fetch("SELECT oid::regclass::text AS table FROM pg_class WHERE relkind = 'p'"):
+            await owner.execute(f"CREATE TABLE {name['table']}_rest PARTITION OF {name['table']} DEFAULT")
+        for number, tenant in enumerate(("acme", "other", "public")):
+            for table in tables:
+                await _add_row(owner, table, tenant, number)
+        for tenant, seen in (("acme", {"acme", "public"}), ("other", {"other", "public"}), ("", {"public"})):
+            await served.execute("SELECT set_config('geomesh.tenant', $1, false)", tenant)
+            for table in tables:
+                rows = await served.fetch(f"SELECT tenant_id FROM {table}")  # noqa: S608
+                assert {row["tenant_id"] for row in rows} <= seen, table
+                assert {row["tenant_id"] for row in rows} >= seen - {"public"}, table
+                if tenant:
+                    own = await served.fetch(f"SELECT tenant_id FROM {table} WHERE tenant_id <> 'public'")  # noqa: S608
+                    assert {row["tenant_id"] for row in own} == {tenant}, table
+    finally:
+        await owner.close()
+        await served.close()
+
+
+async def _add_row(owner: asyncpg.Connection, table: str, tenant: str, number: int) -> None:
+    columns = await owner.fetch(FILLED, table)
+    names = ", ".join(["tenant_id", *(each["name"] for each in columns)])
+    values = ", ".join(f"{_value(each['base'], number)}::{each['type']}" for each in columns)
+    await owner.execute(
+        f"INSERT INTO {table} ({names}) VALUES ($1{', ' if values else ''}{values})",  # noqa: S608
+        tenant,
+    )
+
+
+def _value(kind: str, number: int) -> str:
+    """Returns something that the type can hold, as SQL."""
+    known = {
+        "timestamp with time zone": "now()",
+        "date": "current_date",
+        "uuid": f"'00000000-0000-4000-8000-00000000000{number}'",
+        "bytea": f"decode(repeat('0{number}', 32), 'hex')",
+        "boolean": "true",
+        "jsonb": "'{}'",
+        "json": "'{}'",
+        "cube": "'(1, 2, 3)'",
+        "geography": "'POINT(1 2)'",
+        "geometry": "'POINT(1 2)'",
+        "text": f"'name-{number}'",
+        "interval": "'1 hour'",
+    }
+    return known.get(kind, "'{}'" if kind.endswith("[]") else str(number + 1))
