@@ -1,0 +1,133 @@
+"""Tokens through the whole mesh: revoked everywhere, rotated under load, and what a caller cannot say of themselves."""
+
+import asyncio
+import subprocess
+import sys
+import time
+import uuid
+from typing import Any
+
+import grpc
+import httpx
+import jwt
+import pytest
+
+from geomesh.spatial_index.v1 import spatial_index_pb2, spatial_index_pb2_grpc
+from tests.running_mesh import Mesh
+
+OWN = ("/v1/entities/nobody", "/v1/trajectories/nobody")
+"""Reads that look at the caller's tenant; without a row they answer 404, and 401 when the token is refused."""
+
+
+def create_user(mesh: Mesh, tenant: str, role: str = "user") -> tuple[str, str]:
+    email, password = f"{uuid.uuid4().hex[:8]}@{tenant}.example", "correct horse battery staple"
+    command = [sys.executable, "-m", "auth.setup", "create-user", "--email", email, "--role", role, "--tenant", tenant]
+    subprocess.run(
+        [*command, "--password-stdin"], env=mesh.stack.setup_environment(), input=password, text=True, check=True
+    )
+    return email, password
+
+
+async def login(client: httpx.AsyncClient, account: tuple[str, str]) -> dict[str, Any]:
+    answer = await client.post("/v1/auth/login", json={"email": account[0], "password": account[1]})
+    pair: dict[str, Any] = answer.raise_for_status().json()
+    return pair
+
+
+def authorization(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+async def test_signing_out_is_known_to_every_service_within_five_seconds(mesh: Mesh, client: httpx.AsyncClient) -> None:
+    pair = await login(client, create_user(mesh, "leaving"))
+    headers = authorization(pair["accessToken"])
+    # Often enough that every replica remembers the token.
+    for path in OWN * 10:
+        assert (await client.get(path, headers=headers)).status_code == 404
+    await client.post("/v1/auth/logout", json={"refreshToken": pair["refreshToken"]})
+    await asyncio.sleep(5)
+    for path in OWN * 10:
+        answer = await client.get(path, headers=headers)
+        assert answer.status_code == 401
+        assert answer.json()["details"][0]["reason"] == "TOKEN_REVOKED"
+
+
+async def test_no_call_fails_while_the_key_changes(mesh: Mesh, client: httpx.AsyncClient) -> None:
+    pair = await login(client, create_user(mesh, "rotating"))
+    failed: list[str] = []
+    kids: set[str] = set()
+    until = time.monotonic() + 12
+
+    async def refresh() -> None:
+        nonlocal pair
+        while time.monotonic() < until:
+            answer = await client.post("/v1/auth/refresh", json={"refreshToken": pair["refreshToken"]})
+            if answer.status_code == 200:
+                pair = answer.json()
+                kids.add(jwt.get_unverified_header(pair["accessToken"])["kid"])
+            else:
+                failed.append(answer.text)
+            await asyncio.sleep(0.1)
+
+    async def read(path: str) -> int:
+        calls = 0
+        while time.monotonic() < until:
+            answer = await client.get(path, headers=authorization(pair["accessToken"]))
+            calls += 1
+            if answer.status_code != 404:
+                failed.append(answer.text)
+        return calls
+
+    async def rotate() -> None:
+        command = [sys.executable, "-m", "auth.keys", "rotate", "--publish-seconds", "1"]
+        done = await asyncio.create_subprocess_exec(*command, env=mesh.stack.setup_environment())
+        assert await done.wait() == 0
+
+    # The services learn of a key that they have not seen by asking for it, so one second of publication is enough here.
+    await asyncio.gather(refresh(), *(read(path) for path in OWN), rotate())
+    # The auth service reads its keys anew every ten seconds: the new one signs by the end.
+    pair = (await client.post("/v1/auth/refresh", json={"refreshToken": pair["refreshToken"]})).json()
+    kids.add(jwt.get_unverified_header(pair["accessToken"])["kid"])
+    assert failed == []
+    assert len(kids) == 2
+
+
+@pytest.mark.parametrize(
+    "spoofed",
+    [
+        {"x-jwt": '{"tenant": "public", "roles": ["system_admin"]}'},
+        {"x-jwt-payload": "eyJ0ZW5hbnQiOiJwdWJsaWMiLCJyb2xlcyI6WyJzeXN0ZW1fYWRtaW4iXX0"},
+        {"x-tenant": "public", "x-tenant-id": "public", "geomesh-tenant": "public", "tenant": "public"},
+        {"x-user": "admin", "x-roles": "system_admin", "x-scope": "admin:system", "x-forwarded-user": "admin"},
+        {"x-forwarded-for": "127.0.0.1", "x-real-ip": "127.0.0.1", "forwarded": "for=127.0.0.1"},
+    ],
+    ids=lambda headers: next(iter(headers)),
+)
+async def test_headers_say_nothing_of_who_calls(mesh: Mesh, client: httpx.AsyncClient, spoofed: dict[str, str]) -> None:
+    assert (await client.get("/v1/auth/me", headers=spoofed)).status_code == 401
+    token = mesh.token("user")
+    plain = (await client.get("/v1/auth/me", headers=authorization(token))).json()
+    assert (await client.get("/v1/auth/me", headers=authorization(token) | spoofed)).json() == plain
+    assert plain["tenant"] == "tests"
+
+
+async def test_a_forged_address_is_not_the_address_of_a_session(mesh: Mesh, client: httpx.AsyncClient) -> None:
+    account = create_user(mesh, "forging")
+    forged = {"x-forwarded-for": "203.0.113.9", "x-envoy-external-address": "203.0.113.9", "x-real-ip": "203.0.113.9"}
+    body = {"email": account[0], "password": account[1]}
+    pair = (await client.post("/v1/auth/login", json=body, headers=forged)).raise_for_status().json()
+    found = (await client.get("/v1/auth/sessions", headers=authorization(pair["accessToken"]))).json()
+    assert "203.0.113.9" not in found["sessions"][0]["address"]
+
+
+async def test_a_service_port_is_no_safer_a_way_in(mesh: Mesh) -> None:
+    ports = mesh.stack.ports
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc('spatial-index', 0)}") as channel:
+        stub: spatial_index_pb2_grpc.SpatialIndexServiceAsyncStub = spatial_index_pb2_grpc.SpatialIndexServiceStub(
+            channel
+        )
+        request = spatial_index_pb2.DeleteEntityRequest(entity_id="nobody")
+        for metadata in ((), (("authorization", "Bearer x"),), (("x-jwt", '{"roles": ["system_admin"]}'),)):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await stub.DeleteEntity(request, metadata=metadata)
+            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
