@@ -151,7 +151,7 @@ class RevokedTokens:
 
     @property
     def state(self) -> State:
-        """OK when Redis told what is revoked, DEGRADED while it has nothing to tell, DOWN while it does not answer."""
+        """OK when Redis told what it knows, DOWN while it does not answer, DEGRADED until it was first asked."""
         return self._state
 
     def listen(self, listener: Callable[[], object]) -> None:
@@ -218,11 +218,11 @@ class RevokedTokens:
         except (RedisError, OSError, TimeoutError, ValueError) as error:
             self._enter(State.DOWN, repr(error))
         else:
-            # Redis that has just lost everything says nothing: what we know stays true meanwhile.
+            # A Redis that has just lost everything says nothing: what we know stays true until it is filled again.
             if epoch:
                 self._epoch, self._revision = epoch, int(revision)
-                self._heard_at = time.monotonic()
-            self._enter(State.OK if epoch else State.DEGRADED, "nothing is published")
+            self._heard_at = time.monotonic()
+            self._enter(State.OK)
 
     async def _poll_for_ever(self) -> None:
         while not self._closing.is_set():
@@ -235,10 +235,11 @@ class RevokedTokens:
             except Exception:  # noqa: BLE001 -- no defect of a listener may end the watch
                 _LOG.exception("revocations were not taken over")
 
-    def _enter(self, state: State, cause: str) -> None:
-        if state is not self._state and State.DOWN in (state, self._state):
-            tell = _LOG.warning if state is State.DOWN else _LOG.info
-            tell("revocations", state=state.name, cause=cause if state is not State.OK else "", epoch=self._epoch)
+    def _enter(self, state: State, cause: str = "") -> None:
+        if state is State.DOWN and self._state is not State.DOWN:
+            _LOG.warning("new revocations are not learned, because Redis does not answer", cause=cause)
+        elif state is State.OK and self._state is State.DOWN:
+            _LOG.info("new revocations are learned again")
         self._state = state
 
 

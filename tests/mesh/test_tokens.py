@@ -56,11 +56,15 @@ async def test_no_call_fails_while_the_key_changes(mesh: Mesh, client: httpx.Asy
     pair = await login(client, create_user(mesh, "rotating"))
     failed: list[str] = []
     kids: set[str] = set()
-    until = time.monotonic() + 12
+    latest = time.monotonic() + 60
+
+    def goes_on() -> bool:
+        """Tells whether the new key has not signed yet; how soon it does depends on how busy the machine is."""
+        return len(kids) < 2 and time.monotonic() < latest
 
     async def refresh() -> None:
         nonlocal pair
-        while time.monotonic() < until:
+        while goes_on():
             answer = await client.post("/v1/auth/refresh", json={"refreshToken": pair["refreshToken"]})
             if answer.status_code == 200:
                 pair = answer.json()
@@ -71,7 +75,7 @@ async def test_no_call_fails_while_the_key_changes(mesh: Mesh, client: httpx.Asy
 
     async def read(path: str) -> int:
         calls = 0
-        while time.monotonic() < until:
+        while goes_on():
             answer = await client.get(path, headers=authorization(pair["accessToken"]))
             calls += 1
             if answer.status_code != 404:
@@ -85,9 +89,9 @@ async def test_no_call_fails_while_the_key_changes(mesh: Mesh, client: httpx.Asy
 
     # The services learn of a key that they have not seen by asking for it, so one second of publication is enough here.
     await asyncio.gather(refresh(), *(read(path) for path in OWN), rotate())
-    # The auth service reads its keys anew every ten seconds: the new one signs by the end.
-    pair = (await client.post("/v1/auth/refresh", json={"refreshToken": pair["refreshToken"]})).json()
-    kids.add(jwt.get_unverified_header(pair["accessToken"])["kid"])
+    for path in OWN * 10:
+        answer = await client.get(path, headers=authorization(pair["accessToken"]))
+        assert answer.status_code == 404, answer.text
     assert failed == []
     assert len(kids) == 2
 

@@ -82,7 +82,9 @@ class Caller:
         """Returns the state of the service, and of each store with that of its breaker; it must answer at once."""
         reply = await self._health.GetHealth(mesh_health_pb2.GetHealthRequest(), timeout=0.5)
         stores = {
-            each.name: (_name(each.state), each.breaker) for each in reply.dependencies if each.name != "auth-keys"
+            each.name: (_name(each.state), each.breaker)
+            for each in reply.dependencies
+            if each.name not in {"auth-keys", "revocations"}
         }
         return _name(reply.state), stores
 
@@ -171,7 +173,8 @@ def serve(start: Start, probe: ModuleType, messages: Any, postgres: Server, redi
                 raise AssertionError("no test here calls it")
 
         async with AsyncExitStack() as stack:
-            ports = await stack.enter_async_context(start(Probe(), dependencies=[database, cache], drain_seconds=0.0))
+            stores = {"dependencies": [database, cache], "redis_url": redis.url}
+            ports = await stack.enter_async_context(start(Probe(), **stores, drain_seconds=0.0))
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}"))
             caller = Caller(channel, probe, messages)
             if is_ready:
