@@ -112,8 +112,8 @@ async def running_limits(
     behind = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     with ExitStack() as stack:
-        stack.callback(lambda: [process.kill() for process in processes] and [process.wait() for process in processes])
         processes: list[subprocess.Popen[bytes]] = [start_store(store_port, folder)]
+        stack.callback(end, processes)
         store = redis.Redis(port=store_port)
         stack.callback(store.close)
         await wait_until_answers(store)
@@ -124,7 +124,12 @@ async def running_limits(
         processes += replicas
         clusters = {owner: [("127.0.0.1", behind)] for owner in contract.owners}
         clusters["limits-counting"] = [("127.0.0.1", each) for each in ports[4:]]
-        own = {"port": port, "admin_port": admin_port, "token_issuer": ISSUER, "token_audience": AUDIENCE}
+        own: dict[str, Any] = {
+            "port": port,
+            "admin_port": admin_port,
+            "token_issuer": ISSUER,
+            "token_audience": AUDIENCE,
+        }
         generous = {"address_calls_per_second": 100_000, "subject_calls_per_second": 100_000}
         write(folder / "envoy.yaml", contract, EdgeSettings(**own | generous | settings), clusters)
         for each in ports[:2]:
@@ -149,6 +154,13 @@ async def running_limits(
         await wait_until_it_knows_the_keys(limits)
         yield limits
     await server.stop(0)
+
+
+def end(processes: "list[subprocess.Popen[bytes]]") -> None:
+    """Kills what still runs."""
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 def start_store(port: int, folder: Path) -> "subprocess.Popen[bytes]":

@@ -51,7 +51,8 @@ async def test_rest_and_grpc_count_together(limits: Limits, subject: str) -> Non
     bearer = limits.bearer(subject)
     async with limits.client(**bearer) as client, grpc.aio.insecure_channel(limits.target) as channel:
         assert told(await client.get(CALL)) == (100, 99)
-        call: Any = channel.unary_unary(RPC)(b"", metadata=tuple(bearer.items()))
+        method: Any = channel.unary_unary(RPC)
+        call = method(b"", metadata=tuple(bearer.items()))
         headers = dict(await call.initial_metadata())
         assert (headers["x-ratelimit-limit"], headers["x-ratelimit-remaining"]) == ("100", "98")
         assert told(await client.get(CALL)) == (100, 97)

@@ -4,13 +4,13 @@ from typing import Any, Final
 
 import grpc
 
-from auth import convert
+from auth import convert, session_cookie
 from auth.api_keys import ApiKeys
 from auth.caller import address_of
 from auth.exchange import TokenExchange
 from auth.introspection import Introspection
 from auth.service_accounts import ServiceAccounts
-from auth.sessions import Sessions
+from auth.sessions import Sessions, Tokens
 from auth.settings import Settings
 from auth.signing_in import SignIn
 from auth.signing_keys import PublishedKeys
@@ -20,7 +20,7 @@ from meshkit.context import AUTHORIZATION, current
 from meshkit.errors import InvalidInput
 
 # RFC 6749, section 5.1: no cache on the way may keep tokens.
-_NEVER_KEPT: Final = (("cache-control", "no-store"),)
+_NEVER_KEPT: Final[tuple[tuple[str, str], ...]] = (("cache-control", "no-store"),)
 # A new key is published for longer than this before it signs.
 _KEPT_A_MINUTE: Final = (("cache-control", "public, max-age=60"),)
 
@@ -55,13 +55,13 @@ class AuthServicer(AuthServiceServicer):
         """Begins a session."""
         origin = convert.origin(current(), address_of(context))
         tokens = await self._sign_in.sign_in(request.email, request.password, request.code, origin)
-        await context.send_initial_metadata(_NEVER_KEPT)
+        await _send_headers(context, tokens, cookie=request.session_cookie)
         return convert.token_pair(tokens)
 
     async def RefreshToken(self, request: pb.RefreshTokenRequest, context: Context) -> pb.TokenPair:
         """Exchanges a refresh token."""
         tokens = await self._sessions.refresh(request.refresh_token)
-        await context.send_initial_metadata(_NEVER_KEPT)
+        await _send_headers(context, tokens, cookie=request.session_cookie)
         return convert.token_pair(tokens)
 
     async def WhoAmI(self, request: pb.WhoAmIRequest, context: Context) -> pb.WhoAmIResponse:
@@ -78,11 +78,13 @@ class AuthServicer(AuthServiceServicer):
         """Ends the session of a refresh token, or of the access token of the call."""
         if request.refresh_token:
             await self._sessions.end_by_token(request.refresh_token)
-            return pb.LogoutResponse()
-        scheme, _, token = current().text(AUTHORIZATION).partition(" ")
-        if scheme.lower() != "bearer":
-            raise InvalidInput("refresh_token", "must be set where the call carries no access token")
-        await self._sessions.end_own(await self._introspection.identify(token))
+        else:
+            scheme, _, token = current().text(AUTHORIZATION).partition(" ")
+            if scheme.lower() != "bearer":
+                raise InvalidInput("refresh_token", "must be set where the call carries no access token")
+            await self._sessions.end_own(await self._introspection.identify(token))
+        secure = session_cookie.came_over_tls(context.invocation_metadata() or ())
+        await context.send_initial_metadata((*_NEVER_KEPT, session_cookie.forgotten(secure=secure)))
         return pb.LogoutResponse()
 
     async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
@@ -177,3 +179,12 @@ class AuthServicer(AuthServiceServicer):
         await context.send_initial_metadata(_KEPT_A_MINUTE)
         settings = self._settings
         return convert.discovery(settings.token_issuer, settings.public_url or settings.token_issuer)
+
+
+async def _send_headers(context: Context, tokens: Tokens, *, cookie: bool) -> None:
+    """Says that nobody may keep the answer but the browser its cookie, if that was asked for."""
+    headers = _NEVER_KEPT
+    if cookie:
+        secure = session_cookie.came_over_tls(context.invocation_metadata() or ())
+        headers = (*headers, session_cookie.kept(tokens.access_token, tokens.access_seconds, secure=secure))
+    await context.send_initial_metadata(headers)
