@@ -60,10 +60,9 @@ class LocalReply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def rest_body(self, *, named: bool) -> str:
-        """Returns the JSON body with Envoy's operators in it; `named` says whether the request has an id."""
-        details = list(self._details())
-        if named:
-            details.append(error_details_pb2.RequestInfo(request_id="%REQ(X-REQUEST-ID)%"))
+        """Returns the JSON body with Envoy's operators in it; `named` says whether the request has an id or the reply alone."""
+        request_id = "%REQ(X-REQUEST-ID)%" if named else "%RESP(X-REQUEST-ID)%"
+        details = [*self._details(), error_details_pb2.RequestInfo(request_id=request_id)]
         body = {"code": self.code, "message": self.message, "details": [_json(detail) for detail in details]}
         return json.dumps(body)
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from gateway.settings import EdgeSettings
-from geomesh_local.ports import GATEWAY, SERVICES
+from geomesh_local.ports import GATEWAY, LIMITS, SERVICES
 from geomesh_local.stack import CHECKOUT, callers_of
 from meshkit.development_ca import issue, subjects
 from meshkit.settings import ServiceSettings
@@ -23,7 +23,8 @@ NOT_SETTINGS = {"GEOMESH_ADMIN_DSN"}  # of the migrator
 
 
 def settings_of(service: str) -> type[ServiceSettings]:
-    module = importlib.import_module(f"{service.replace('-', '_')}.settings")
+    package = "gateway.limits" if service == LIMITS else service.replace("-", "_")
+    module = importlib.import_module(f"{package}.settings")
     settings: type[ServiceSettings] = module.Settings
     return settings
 
@@ -32,7 +33,7 @@ def variables() -> list[tuple[str, str]]:
     return [(name, variable) for name, each in COMPOSE["services"].items() for variable in each.get("environment", {})]
 
 
-@pytest.mark.parametrize("service", [*SERVICES, GATEWAY])
+@pytest.mark.parametrize("service", [*SERVICES, GATEWAY, LIMITS])
 def test_every_service_is_there_and_listens_to_the_others(service: str) -> None:
     prefix = f"GEOMESH_{service.replace('-', '_').upper()}_"
     assert COMPOSE["services"][service]["environment"][f"{prefix}HOST"] == "0.0.0.0"  # noqa: S104 -- in a network of its own
@@ -42,7 +43,7 @@ def test_every_service_is_there_and_listens_to_the_others(service: str) -> None:
 def test_every_variable_is_a_setting(container: str, variable: str) -> None:
     if variable.removesuffix("_FILE") in NOT_SETTINGS:
         return
-    owner = max((each for each in (*SERVICES, GATEWAY) if variable.startswith(_prefix(each))), key=len)
+    owner = max((each for each in (*SERVICES, GATEWAY, LIMITS) if variable.startswith(_prefix(each))), key=len)
     field = variable.removeprefix(_prefix(owner)).removesuffix("_FILE").lower()
     assert field in settings_of(owner).model_fields, f"{container} sets {variable}, which no setting reads"
 
