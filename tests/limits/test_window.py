@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 import redis
 
-from gateway.limits.decisions import SCRIPT
+from gateway.limits.decisions import SCRIPT, Limiter
 from gateway.limits.link import Link
+from gateway.limits.plans import Plans
+from gateway.limits.settings import Settings
 from meshkit.errors import Unavailable
 from meshkit.health import State
 
@@ -128,6 +130,17 @@ async def test_a_redis_that_forgot_the_script_learns_it_again(link: Link, redis_
     with redis.Redis.from_url(redis_url) as store:
         store.script_flush()
     assert (await ask(link, ("a", 5, HOUR)))[0] == 1
+
+
+async def test_a_redis_that_refuses_to_count_is_told_of_and_stops_nobody(
+    link: Link, redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limiter = Limiter(Plans(Settings()), link)
+    facts = (("kind", "call"), ("masked_remote_address", "10.0.0.1/32"))
+    with redis.Redis.from_url(redis_url) as store:
+        store.set("geomesh:counted:calls_an_hour:address:10.0.0.1/32", "not a hash")
+    assert [await limiter.decide(facts) for _ in range(3)] == [None, None, None]
+    assert capsys.readouterr().out.count("WRONGTYPE") == 1
 
 
 async def test_a_wrong_password_is_a_redis_that_does_not_answer(redis_url: str) -> None:

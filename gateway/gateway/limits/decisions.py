@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from typing import Final
 
 import hiredis
+import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
@@ -18,6 +20,8 @@ from meshkit.errors import DOMAIN, Reason, Unavailable
 
 SCRIPT: Final = resources.files("gateway.limits").joinpath("window.lua").read_text()
 _REMEMBERED: Final = 16_384
+_TELL_SECONDS: Final = 10.0
+_LOG: Final = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class Limiter:
         """Takes the limits and where they are counted."""
         self._plans = plans
         self._link = link
+        self._tell_again_at = 0.0
         # Nearly every request is of someone who called a moment ago.
         self._prepared = lru_cache(maxsize=_REMEMBERED)(self._prepare)
 
@@ -73,9 +78,18 @@ class Limiter:
         charge, command = self._prepared(facts)
         try:
             allowed, place, most, remaining, reset_ms = await self._link.run(command)
-        except (Unavailable, hiredis.ReplyError):
+        except Unavailable:  # which the connection tells aloud
+            return None
+        except hiredis.ReplyError as error:
+            self._tell(error)
             return None
         return Decision(bool(allowed), charge.limits[place - 1], most, remaining, math.ceil(reset_ms / 1000))
+
+    def _tell(self, error: hiredis.ReplyError) -> None:
+        """Says that Redis answers and does not count, such as one that is full or read-only; not at each call."""
+        if time.monotonic() >= self._tell_again_at:
+            self._tell_again_at = time.monotonic() + _TELL_SECONDS
+            _LOG.error("Redis refuses to count, calls pass", cause=str(error))
 
     def _prepare(self, facts: tuple[tuple[str, str], ...]) -> tuple[Charge, bytes]:
         charge = self._plans.charge(dict(facts))
