@@ -26,8 +26,8 @@ from auth.signing_keys import KeySeal, PublishedKeys
 from auth.tenant_limits import TenantLimits
 from auth.tenants import Tenants
 from auth.throttle import Rate, Throttle
-from auth.users import Users
 from auth.tokens import make_tokens
+from auth.users import Users
 from meshkit.health import Dependency
 from meshkit.postgres import Postgres
 from meshkit.redis import Redis
