@@ -1,7 +1,6 @@
 """The keys that access tokens are signed with, fetched from the auth service and kept while it is away."""
 
 import asyncio
-import contextlib
 import contextvars
 import json
 import random
@@ -111,21 +110,26 @@ class JwksClient:
         """Returns the key with this id; asks for the keys again when it is unknown, but not for every such id.
 
         Raises:
-            Unavailable: No keys were ever got.
+            Unavailable: No keys were ever got, or the key is unknown and nobody answers whether it is new.
         """
         key = self._keys.get(key_id)
         if key is None and (self._fetching is not None or time.monotonic() >= self._next_fetch):
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
                     await self._refresh()
+            except TimeoutError:  # it may be a new key: nothing can be said of it yet
+                raise self._not_here() from None
             key = self._keys.get(key_id)
         if not self._keys:
-            raise Unavailable(
-                "the keys that tokens are verified with are not here yet",
-                dependency=self._name,
-                retry_after_seconds=_RETRY_SECONDS,
-            )
+            raise self._not_here()
         return key
+
+    def _not_here(self) -> Unavailable:
+        return Unavailable(
+            "the keys that tokens are verified with are not here yet",
+            dependency=self._name,
+            retry_after_seconds=_RETRY_SECONDS,
+        )
 
     async def _renew(self) -> None:
         while True:

@@ -60,7 +60,7 @@ async def test_signing_out_says_what_it_lacks(auth: Auth) -> None:
 
 async def test_lists_the_sessions_and_where_they_began(auth: Auth) -> None:
     first = await auth.login()
-    edge = (("x-geomesh-client-address", "192.0.2.7"),)
+    edge = (("x-envoy-external-address", "192.0.2.7"),)
     second = await auth.stub.Login(pb.LoginRequest(email=EMAIL, password=PASSWORD), metadata=edge)
     await auth.refresh(first.refresh_token)
     found = (await sessions(auth, second.access_token)).sessions

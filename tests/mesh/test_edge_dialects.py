@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from gateway.contract import load
 from geomesh.airquality.v1 import airquality_pb2, airquality_pb2_grpc
 from geomesh.spatial_index.v1 import spatial_index_pb2, spatial_index_pb2_grpc
+from geomesh_local.ports import LIMITS
 from tests.gateway.error_form import error_of
 from tests.running_mesh import Mesh
 
@@ -84,7 +85,7 @@ async def test_a_get_and_a_post_of_the_same_rpc_agree(client: httpx.AsyncClient)
 
 async def test_the_status_names_every_service(client: httpx.AsyncClient, mesh: Mesh) -> None:
     status = (await client.get("/healthz")).json()
-    assert {service["service"] for service in status["services"]} == set(mesh.programs)
+    assert {service["service"] for service in status["services"]} == {*mesh.programs, LIMITS}
     assert {len(service["replicas"]) for service in status["services"]} == {mesh.stack.replicas}
 
 

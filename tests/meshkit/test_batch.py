@@ -26,8 +26,8 @@ def _info(error: ItemError) -> error_details_pb2.ErrorInfo:
 
 
 def test_a_good_batch_is_kept_whole() -> None:
-    kept, indices, errors = partition([_GOOD, Location(lat=3)])
-    assert (kept, indices, errors) == ([_GOOD, Location(lat=3)], [0, 1], [])
+    kept, indices, errors = partition([_GOOD, Location(lat=3, lng=0)])
+    assert (kept, indices, errors) == ([_GOOD, Location(lat=3, lng=0)], [0, 1], [])
 
 
 def test_a_bad_item_is_named_by_its_index_and_its_own_fields_and_the_others_are_kept() -> None:
@@ -44,8 +44,8 @@ def test_what_no_rule_can_say_is_refused_in_the_same_form() -> None:
         if item.lng == 2:
             raise NotFound(Reason.PLACE_NOT_FOUND, "nothing is there")
 
-    kept, indices, errors = partition([_GOOD, Location(lng=3)], check)
-    assert (kept, indices) == ([Location(lng=3)], [1])
+    kept, indices, errors = partition([_GOOD, Location(lat=0, lng=3)], check)
+    assert (kept, indices) == ([Location(lat=0, lng=3)], [1])
     assert (errors[0].index, errors[0].status.code) == (0, code_pb2.NOT_FOUND)
     assert _info(errors[0]).reason == "PLACE_NOT_FOUND"
 

@@ -106,7 +106,7 @@ class Stack:
         """
         names = self.environment.get("GEOMESH_CERTS_NAMES", "").split()
         try:
-            return issue(self.certificates, subjects((*SERVICES, GATEWAY), names), renew=renew)
+            return issue(self.certificates, subjects((*SERVICES, GATEWAY, LIMITS), names), renew=renew)
         except (OSError, ValueError) as error:
             raise StackError(f"the certificates cannot be made: {error}") from error
 

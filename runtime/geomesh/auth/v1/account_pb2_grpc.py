@@ -93,7 +93,8 @@ class AccountServiceServicer:
 
     def CompleteSignUp(self, request, context):
         """Makes the account that SignUp or an invitation promised, with a password of the caller's choice. An invitation leads
-        into the tenant that invites; whoever signs up of their own accord gets a new tenant for themselves.
+        into the tenant that invites; whoever signs up of their own accord gets a new tenant for themselves. A token that is
+        unknown, expired or used is ONE_TIME_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -114,7 +115,8 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResetPassword(self, request, context):
-        """Sets a new password by a one-time token and ends all sessions of the account. A second factor stays as it is.
+        """Sets a new password by a one-time token and ends all sessions of the account. A second factor stays as it is. A token
+        that is unknown, expired or used is ONE_TIME_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,14 +41,17 @@ class AccountServiceStub:
     """
     CompleteSignUp: _grpc.UnaryUnaryMultiCallable[_account_pb2.CompleteSignUpRequest, _account_pb2.CompleteSignUpResponse]
     """Makes the account that SignUp or an invitation promised, with a password of the caller's choice. An invitation leads
-    into the tenant that invites; whoever signs up of their own accord gets a new tenant for themselves.
+    into the tenant that invites; whoever signs up of their own accord gets a new tenant for themselves. A token that is
+    unknown, expired or used is ONE_TIME_TOKEN_INVALID.
     """
     ChangePassword: _grpc.UnaryUnaryMultiCallable[_account_pb2.ChangePasswordRequest, _account_pb2.ChangePasswordResponse]
     """Replaces the caller's password and ends all their sessions."""
     RequestPasswordReset: _grpc.UnaryUnaryMultiCallable[_account_pb2.RequestPasswordResetRequest, _account_pb2.RequestPasswordResetResponse]
     """Sends a one-time token for ResetPassword to the address if there is an account with it."""
     ResetPassword: _grpc.UnaryUnaryMultiCallable[_account_pb2.ResetPasswordRequest, _account_pb2.ResetPasswordResponse]
-    """Sets a new password by a one-time token and ends all sessions of the account. A second factor stays as it is."""
+    """Sets a new password by a one-time token and ends all sessions of the account. A second factor stays as it is. A token
+    that is unknown, expired or used is ONE_TIME_TOKEN_INVALID.
+    """
     EnrolTotp: _grpc.UnaryUnaryMultiCallable[_account_pb2.EnrolTotpRequest, _account_pb2.EnrolTotpResponse]
     """Begins to set up a second factor, time-based codes (RFC 6238). Nothing changes until ConfirmTotp; a further call
     begins anew.
@@ -73,14 +76,17 @@ class AccountServiceAsyncStub(AccountServiceStub):
     """
     CompleteSignUp: _aio.UnaryUnaryMultiCallable[_account_pb2.CompleteSignUpRequest, _account_pb2.CompleteSignUpResponse]  # type: ignore[assignment]
     """Makes the account that SignUp or an invitation promised, with a password of the caller's choice. An invitation leads
-    into the tenant that invites; whoever signs up of their own accord gets a new tenant for themselves.
+    into the tenant that invites; whoever signs up of their own accord gets a new tenant for themselves. A token that is
+    unknown, expired or used is ONE_TIME_TOKEN_INVALID.
     """
     ChangePassword: _aio.UnaryUnaryMultiCallable[_account_pb2.ChangePasswordRequest, _account_pb2.ChangePasswordResponse]  # type: ignore[assignment]
     """Replaces the caller's password and ends all their sessions."""
     RequestPasswordReset: _aio.UnaryUnaryMultiCallable[_account_pb2.RequestPasswordResetRequest, _account_pb2.RequestPasswordResetResponse]  # type: ignore[assignment]
     """Sends a one-time token for ResetPassword to the address if there is an account with it."""
     ResetPassword: _aio.UnaryUnaryMultiCallable[_account_pb2.ResetPasswordRequest, _account_pb2.ResetPasswordResponse]  # type: ignore[assignment]
-    """Sets a new password by a one-time token and ends all sessions of the account. A second factor stays as it is."""
+    """Sets a new password by a one-time token and ends all sessions of the account. A second factor stays as it is. A token
+    that is unknown, expired or used is ONE_TIME_TOKEN_INVALID.
+    """
     EnrolTotp: _aio.UnaryUnaryMultiCallable[_account_pb2.EnrolTotpRequest, _account_pb2.EnrolTotpResponse]  # type: ignore[assignment]
     """Begins to set up a second factor, time-based codes (RFC 6238). Nothing changes until ConfirmTotp; a further call
     begins anew.
@@ -114,7 +120,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_account_pb2.CompleteSignUpResponse, _abc.Awaitable[_account_pb2.CompleteSignUpResponse]]:
         """Makes the account that SignUp or an invitation promised, with a password of the caller's choice. An invitation leads
-        into the tenant that invites; whoever signs up of their own accord gets a new tenant for themselves.
+        into the tenant that invites; whoever signs up of their own accord gets a new tenant for themselves. A token that is
+        unknown, expired or used is ONE_TIME_TOKEN_INVALID.
         """
 
     @_abc_1.abstractmethod
@@ -139,7 +146,9 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_pb2.ResetPasswordRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_pb2.ResetPasswordResponse, _abc.Awaitable[_account_pb2.ResetPasswordResponse]]:
-        """Sets a new password by a one-time token and ends all sessions of the account. A second factor stays as it is."""
+        """Sets a new password by a one-time token and ends all sessions of the account. A second factor stays as it is. A token
+        that is unknown, expired or used is ONE_TIME_TOKEN_INVALID.
+        """
 
     @_abc_1.abstractmethod
     def EnrolTotp(

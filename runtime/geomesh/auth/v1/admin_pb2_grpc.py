@@ -242,7 +242,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAuditEvents(self, request, context):
-        """Lists what happened in a tenant, the newest first.
+        """Lists what happened in a tenant, the newest first. A tenant that is not the caller's to manage is TENANT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -250,7 +250,8 @@ class AdminServiceServicer:
 
     def VerifyAuditLog(self, request, context):
         """Computes the hashes of a tenant's events again and tells whether any was changed, left out or put in between. Events
-        that were cut off at the end show only to a caller who gives an earlier end.
+        that were cut off at the end show only to a caller who gives an earlier end. A tenant that is not the caller's to
+        manage is TENANT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -79,10 +79,11 @@ class AdminServiceStub:
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DeleteUserRequest, _admin_pb2.DeleteUserResponse]
     """Deletes a user, with their sessions. What they stored belongs to the tenant and stays; so does the audit log."""
     ListAuditEvents: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListAuditEventsRequest, _admin_pb2.ListAuditEventsResponse]
-    """Lists what happened in a tenant, the newest first."""
+    """Lists what happened in a tenant, the newest first. A tenant that is not the caller's to manage is TENANT_NOT_FOUND."""
     VerifyAuditLog: _grpc.UnaryUnaryMultiCallable[_admin_pb2.VerifyAuditLogRequest, _admin_pb2.VerifyAuditLogResponse]
     """Computes the hashes of a tenant's events again and tells whether any was changed, left out or put in between. Events
-    that were cut off at the end show only to a caller who gives an earlier end.
+    that were cut off at the end show only to a caller who gives an earlier end. A tenant that is not the caller's to
+    manage is TENANT_NOT_FOUND.
     """
 
 @_typing.type_check_only
@@ -136,10 +137,11 @@ class AdminServiceAsyncStub(AdminServiceStub):
     DeleteUser: _aio.UnaryUnaryMultiCallable[_admin_pb2.DeleteUserRequest, _admin_pb2.DeleteUserResponse]  # type: ignore[assignment]
     """Deletes a user, with their sessions. What they stored belongs to the tenant and stays; so does the audit log."""
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListAuditEventsRequest, _admin_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
-    """Lists what happened in a tenant, the newest first."""
+    """Lists what happened in a tenant, the newest first. A tenant that is not the caller's to manage is TENANT_NOT_FOUND."""
     VerifyAuditLog: _aio.UnaryUnaryMultiCallable[_admin_pb2.VerifyAuditLogRequest, _admin_pb2.VerifyAuditLogResponse]  # type: ignore[assignment]
     """Computes the hashes of a tenant's events again and tells whether any was changed, left out or put in between. Events
-    that were cut off at the end show only to a caller who gives an earlier end.
+    that were cut off at the end show only to a caller who gives an earlier end. A tenant that is not the caller's to
+    manage is TENANT_NOT_FOUND.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -286,7 +288,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.ListAuditEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.ListAuditEventsResponse, _abc.Awaitable[_admin_pb2.ListAuditEventsResponse]]:
-        """Lists what happened in a tenant, the newest first."""
+        """Lists what happened in a tenant, the newest first. A tenant that is not the caller's to manage is TENANT_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def VerifyAuditLog(
@@ -295,7 +297,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.VerifyAuditLogResponse, _abc.Awaitable[_admin_pb2.VerifyAuditLogResponse]]:
         """Computes the hashes of a tenant's events again and tells whether any was changed, left out or put in between. Events
-        that were cut off at the end show only to a caller who gives an earlier end.
+        that were cut off at the end show only to a caller who gives an earlier end. A tenant that is not the caller's to
+        manage is TENANT_NOT_FOUND.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
