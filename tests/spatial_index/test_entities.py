@@ -25,13 +25,13 @@ class Crowd:
         return [Neighbour(Entity(f"e{index:06}", lat, lng, time), AWAY_METERS, chord_meters) for index in range(count)]
 
     async def upsert(self, tenant: str, entities: Sequence[Entity]) -> int:
-        raise NotImplementedError
+        raise AssertionError("a search for the nearest asks for nothing else")
 
     async def get(self, tenant: str, entity_id: str) -> Entity | None:
-        raise NotImplementedError
+        raise AssertionError("a search for the nearest asks for nothing else")
 
     async def delete(self, tenant: str, entity_id: str) -> bool:
-        raise NotImplementedError
+        raise AssertionError("a search for the nearest asks for nothing else")
 
     async def in_boxes(
         self,
@@ -42,7 +42,7 @@ class Crowd:
         count: int,
         filters: Filters,
     ) -> list[Entity]:
-        raise NotImplementedError
+        raise AssertionError("a search for the nearest asks for nothing else")
 
 
 async def test_a_crowd_far_away_is_not_fetched_whole() -> None:
