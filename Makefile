@@ -39,7 +39,7 @@ check: bootstrap ## Judge format, lint, types, imports, protos, edge, links, con
 	@$(LOCAL) check
 
 test: bootstrap ## Run the tests on stores and a mesh of their own
-	@$(PYTHON) -m pytest -m "not slow and not mesh" -n 2 --dist loadgroup; rest=$$?; \
+	@$(PYTHON) -m pytest -m "not slow and not mesh" -n 4 --dist loadgroup; rest=$$?; \
 	$(PYTHON) -m pytest -m "mesh and not slow" && exit $$rest
 
 test-slow: bootstrap ## Run the tests that take longer than the suite can wait for

@@ -1,14 +1,17 @@
-"""Where the time of a service goes while it answers as many EncodeLocation as it can."""
+"""Where the time of a call goes while a service answers as many as it can."""
 
+import os
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 
+from bench import entities
 from bench.edge import LAT, LNG, PATH
 from bench.load import h2load_grpc
 from bench.mesh import Mesh, echo
@@ -47,6 +50,33 @@ def request_path(mesh: Mesh) -> str:
     return f"A request costs {cost:.0f} µs of CPU, one of the bare echo {bare:.0f} µs.\n\n{table}"
 
 
+def find_nearby(mesh: Mesh) -> str:
+    """Returns in words what a FindNearby costs the service, Postgres and the load generator."""
+    entities.fill(mesh)
+    service = [_listener(mesh.stack.ports.grpc("spatial-index", 0))]
+    postmaster = _listener(mesh.stack.ports.postgres)
+    entities.find_nearby(mesh, seconds=1)  # opens the connections, whose processes are then there to be counted
+    postgres = [postmaster, *postmaster.children()]
+    before, generator = [_seconds(service), _seconds(postgres)], os.times()
+    answered = entities.find_nearby(mesh, seconds=_SECONDS) * _SECONDS
+    after, ended = [_seconds(service), _seconds(postgres)], os.times()
+    ours, theirs = ((late - early) / answered * 1e6 for early, late in zip(before, after, strict=True))
+    load = (
+        ended.children_user + ended.children_system - generator.children_user - generator.children_system
+    ) / answered
+    whole = ours + theirs + load * 1e6
+    cores = os.cpu_count() or 1
+    return (
+        f"A call costs {whole:.0f} µs of CPU: {ours:.0f} µs the service, {theirs:.0f} µs Postgres and "
+        f"{load * 1e6:.0f} µs the load generator. All of it on the {cores} cores at hand allows for {cores * 1e6 / whole:,.0f} a second."
+    )
+
+
+def _seconds(processes: Sequence[psutil.Process]) -> float:
+    times = [each.cpu_times() for each in processes]
+    return sum(each.user + each.system for each in times)
+
+
 def _listener(port: int) -> psutil.Process:
     listening = (each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN)
     (pid,) = {each.pid for each in listening if each.laddr and each.laddr.port == port}
@@ -54,10 +84,9 @@ def _listener(port: int) -> psutil.Process:
 
 
 def _cpu_microseconds(process: psutil.Process, address: str, headers: dict[str, str]) -> float:
-    before = process.cpu_times()
+    before = _seconds([process])
     answered = _load(address, headers, _SECONDS) * _SECONDS
-    after = process.cpu_times()
-    return (after.user + after.system - before.user - before.system) / answered * 1e6
+    return (_seconds([process]) - before) / answered * 1e6
 
 
 def _load(address: str, headers: dict[str, str], seconds: float) -> float:

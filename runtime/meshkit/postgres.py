@@ -71,12 +71,19 @@ class Postgres:
     name = NAME
     required = True
 
-    def __init__(self, settings: ServiceSettings) -> None:
-        """Connects nowhere yet: `start` does."""
+    def __init__(self, settings: ServiceSettings, *, generic_plans: bool = False) -> None:
+        """Connects nowhere yet: `start` does.
+
+        Args:
+            settings: Where the database is, and how much of it the service may use.
+            generic_plans: Whether Postgres plans each statement once a connection, for all parameters alike. It spares
+                planning a statement of many parts at each call, and costs where a parameter decides the best plan.
+        """
         self._dsn = settings.postgres_dsn.get_secret_value()
         if not self._dsn:
             prefix = settings.model_config.get("env_prefix", "")
             sys.exit(f"{settings.service} cannot start: {prefix}POSTGRES_DSN: must be set")
+        self._generic_plans = generic_plans
         self._application = f"geomesh-{settings.service}"
         self._ceiling_seconds = settings.request_timeout_seconds
         self._traced = bool(settings.otlp_endpoint)
@@ -281,6 +288,7 @@ class Postgres:
                 "idle_in_transaction_session_timeout": milliseconds,
                 "client_connection_check_interval": "1s",
                 "timezone": "UTC",
+                "plan_cache_mode": "force_generic_plan" if self._generic_plans else "auto",
             },
         )
         return connection

@@ -37,8 +37,11 @@ def _refusal(found: Sequence[protovalidate.Violation]) -> InvalidInput:
 
 def _violation(found: protovalidate.Violation) -> FieldViolation:
     violation = found.proto
-    path = ".".join(_element(element) for element in violation.field.elements) if violation.field else ""
-    return FieldViolation(path, violation.message or violation.rule_id)
+    path = [_element(element) for element in violation.field.elements] if violation.field else []
+    field, dot, _ = violation.rule_id.partition(".")
+    if violation.rule is None and dot:  # a rule of a message, which has no path, and whose id begins with a field of it
+        path.append(field)
+    return FieldViolation(".".join(path), violation.message or violation.rule_id)
 
 
 def _element(element: protovalidate.FieldPathElementPb) -> str:

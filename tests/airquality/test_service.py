@@ -249,9 +249,9 @@ NONSENSE_QUESTIONS: list[tuple[dict[str, Any], str]] = [
     ({"lat": 0.0, "lng": 0.0, "radius_meters": 0.0}, "radius_meters"),
     ({"lat": 0.0, "lng": 0.0, "at": stamp(24 * 365 * 90)}, "at"),
     ({"lat": 0.0, "lng": 0.0, "at": stamp(-24 * 365 * 6)}, "at"),
-    ({"lat": 0.0}, ""),
-    ({"q": "Somewhere", "lat": 0.0, "lng": 0.0}, ""),
-    ({}, ""),
+    ({"lat": 0.0}, "lng"),
+    ({"q": "Somewhere", "lat": 0.0, "lng": 0.0}, "q"),
+    ({}, "q"),
 ]
 
 
@@ -345,10 +345,10 @@ async def test_pages_of_stations_have_each_once(acme: Caller, around: dict[str, 
 
 NONSENSE_STATIONS: list[tuple[dict[str, Any], str, str]] = [
     ({"page_size": -1}, "INVALID_FIELD", "page_size"),
-    ({"lat": 1.0}, "INVALID_FIELD", ""),
-    ({"radius_meters": 5.0}, "INVALID_FIELD", ""),
+    ({"lat": 1.0}, "INVALID_FIELD", "lng"),
+    ({"radius_meters": 5.0}, "INVALID_FIELD", "radius_meters"),
     ({"pollutant": 99}, "INVALID_FIELD", "pollutant"),
-    ({"bbox": {"south": 5, "west": 1, "north": 1, "east": 2}}, "INVALID_FIELD", "bbox"),
+    ({"bbox": {"south": 5, "west": 1, "north": 1, "east": 2}}, "INVALID_FIELD", "bbox.south"),
     ({"bbox": {"south": 5, "west": 1, "north": 6}}, "INVALID_FIELD", "bbox.east"),
     ({"provider": "a\0b"}, "INVALID_FIELD", "provider"),
     ({"page_token": "bm9uc2Vuc2U"}, "INVALID_PAGE_TOKEN", "page_token"),

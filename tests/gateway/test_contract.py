@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from buf.validate import validate_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool
 
 from gateway.contract import Rest, load
@@ -33,6 +34,17 @@ def test_every_unary_rpc_has_a_rest_route() -> None:
 def test_no_two_rpcs_have_the_same_rest_route() -> None:
     routes = [(rest.verb, rest.template) for rpc in API.rpcs for rest in rpc.rest]
     assert len(routes) == len(set(routes))
+
+
+def test_every_rule_over_several_fields_begins_with_the_one_that_a_refusal_names() -> None:
+    messages = [message for file in API.files for message in file.message_types_by_name.values()]
+    rules = [
+        (message, rule.id.partition(".")[0])
+        for message in messages
+        for rule in message.GetOptions().Extensions[validate_pb2.message].cel
+    ]
+    assert rules
+    assert [(message.full_name, field) for message, field in rules if field not in message.fields_by_name] == []
 
 
 def test_the_descriptor_set_is_whole_and_holds_the_details_of_errors() -> None:

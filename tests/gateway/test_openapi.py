@@ -69,7 +69,7 @@ def test_64_bit_integers_are_strings_in_json_and_numbers_in_a_query() -> None:
 
 
 def test_rules_across_fields_are_said_in_words() -> None:
-    assert "South must not be greater than north." in schema("BoundingBox")["description"]
+    assert "`south` must not be greater than north." in schema("BoundingBox")["description"]
 
 
 def test_a_field_that_a_reply_always_has_is_required_there() -> None:

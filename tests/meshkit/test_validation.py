@@ -3,7 +3,9 @@
 import time
 
 import pytest
+from google.protobuf.message import Message
 
+from geomesh.airquality.v1.airquality_pb2 import ListStationsRequest
 from geomesh.geocoder.v1.geocoder_pb2 import GeocodeRequest
 from geomesh.spatial_index.v1.spatial_index_pb2 import BatchEncodeLocationsRequest, FindNearbyRequest
 from geomesh.types.v1.types_pb2 import Location
@@ -36,6 +38,15 @@ def test_a_large_message_full_of_violations_is_refused_at_once() -> None:
     assert [each.field for each in refused.value.violations] == ["resolution"]
 
 
-def test_a_rule_about_several_fields_is_told_without_a_name() -> None:
-    with pytest.raises(InvalidInput, match=r"^give focus_lat and focus_lng together$"):
-        validate(GeocodeRequest(q="Paris", focus_lat=1))
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (GeocodeRequest(q="Paris", focus_lat=1), "focus_lng"),
+        (GeocodeRequest(q="Paris", focus_lng=1), "focus_lat"),
+        (ListStationsRequest(bbox={"south": 2, "west": 0, "north": 1, "east": 1}), "bbox.south"),
+    ],
+)
+def test_a_rule_about_several_fields_names_the_one_to_change(request_: Message, field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        validate(request_)
+    assert [each.field for each in refused.value.violations] == [field]

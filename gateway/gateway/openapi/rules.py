@@ -59,13 +59,19 @@ def message_rules(options: MessageOptions) -> Iterator[str]:
     """Yields in words what a message's options demand across its fields."""
     for rule, value in options.Extensions[validate_pb2.message].ListFields():
         if rule.name == "cel":
-            yield from (_sentence(each.message or each.expression) for each in value)
+            yield from (_about_fields(each) for each in value)
         elif rule.name == "oneof":
             for each in value:
                 names = " or ".join(f"`{name}`" for name in each.fields)
                 yield f"{'Exactly' if each.required else 'At most'} one of {names} is given."
         else:
             raise UnknownRuleError(f"message rule {rule.name}")
+
+
+def _about_fields(rule: validate_pb2.Rule) -> str:
+    text = rule.message or rule.expression
+    # The id begins with the field that a refusal names, and the message goes on from there unless it names it itself.
+    return _sentence(text if text.startswith("give ") else f"`{rule.id.partition('.')[0]}` {text}")
 
 
 def apply(rules: validate_pb2.FieldRules, target: Target) -> list[str]:

@@ -11,7 +11,7 @@ from meshkit.serve import run, serve
 async def main() -> None:
     """Serves until told to stop."""
     settings = Settings.load()
-    database = Postgres(settings)
+    database = Postgres(settings, generic_plans=True)
     cache = Cache(settings)
     gazetteer = GazetteerRepository(database)
     servicer = GeocoderServicer(settings, gazetteer, cache)
