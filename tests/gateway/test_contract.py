@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from buf.validate import validate_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool
 
+from buf.validate import validate_pb2
 from gateway.contract import Rest, load
 
 API = load()

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from geomesh.airquality.v1.airquality_pb2 import ListStationsRequest
 from geomesh.geocoder.v1.geocoder_pb2 import GeocodeRequest
 from geomesh.spatial_index.v1.spatial_index_pb2 import BatchEncodeLocationsRequest, FindNearbyRequest
-from geomesh.types.v1.types_pb2 import Location
+from geomesh.types.v1.types_pb2 import BoundingBox, Location
 from meshkit.errors import InvalidInput
 from meshkit.validation import validate
 
@@ -43,7 +43,7 @@ def test_a_large_message_full_of_violations_is_refused_at_once() -> None:
     [
         (GeocodeRequest(q="Paris", focus_lat=1), "focus_lng"),
         (GeocodeRequest(q="Paris", focus_lng=1), "focus_lat"),
-        (ListStationsRequest(bbox={"south": 2, "west": 0, "north": 1, "east": 1}), "bbox.south"),
+        (ListStationsRequest(bbox=BoundingBox(south=2, west=0, north=1, east=1)), "bbox.south"),
     ],
 )
 def test_a_rule_about_several_fields_names_the_one_to_change(request_: Message, field: str) -> None:
