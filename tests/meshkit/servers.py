@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-import pytest
 import redis
 from pydantic import SecretStr
 
@@ -85,10 +84,9 @@ class Server:
 
 @contextmanager
 def postgres_server() -> Iterator[Server]:
-    """A running Postgres, empty but for what comes with it. Skips the test where none is installed."""
+    """A running Postgres, empty but for what comes with it."""
     programs = _postgres_programs()
-    if programs is None:
-        pytest.skip("Postgres is not installed")
+    assert programs, "Postgres is not installed; `make test` installs it"
     account = "postgres" if os.geteuid() == 0 else None  # Postgres refuses to run as root
     with _folder(account) as folder:
         data = str(folder / "data")
@@ -113,10 +111,9 @@ def postgres_server() -> Iterator[Server]:
 
 @contextmanager
 def redis_server() -> Iterator[Server]:
-    """A running, empty Redis. Skips the test where none is installed."""
+    """A running, empty Redis."""
     program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("Redis is not installed")
+    assert program, "Redis is not installed; `make test` installs it"
     with _folder(None) as folder:
         port = free_port()
         command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]

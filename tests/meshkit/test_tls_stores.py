@@ -88,8 +88,7 @@ async def test_a_postgres_of_another_authority_is_down(postgres: Server, certs: 
 def redis_port(certs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a Redis that speaks nothing but TLS."""
     program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("Redis is not installed")
+    assert program, "Redis is not installed; `make test` installs it"
     port = free_port()
     tls = ["--tls-cert-file", certs / "public.pem", "--tls-key-file", certs / "public-key.pem"]
     command = [program, "--port", "0", "--tls-port", str(port), "--bind", "127.0.0.1", "--save", ""]
