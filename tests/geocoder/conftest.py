@@ -64,7 +64,7 @@ async def _migrated(stores: Stack, name: str) -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def database(gazetteer: Loaded) -> AsyncIterator[Postgres]:
     """The loaded database in the service's own role."""
-    database = Postgres(Settings(postgres_dsn=SecretStr(gazetteer.url)))
+    database = Postgres(Settings(postgres_dsn=SecretStr(gazetteer.url)), generic_plans=True)
     await database.start()
     yield database
     await database.close()

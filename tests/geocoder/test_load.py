@@ -1,16 +1,21 @@
 """The loader, on a world of five places."""
 
+import asyncio
 import io
 from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 from rich.console import Console
 
 from geocoder.gazetteer import Entry, local_names_of, names_of
 from geocoder.load import Load, Report, gazetteer_version
 from geocoder.places import Layer, NameKind
+from geocoder.repository import GazetteerRepository
+from geocoder.settings import Settings
+from meshkit.postgres import Postgres
 from tests.geocoder.conftest import DATA
 
 
@@ -81,6 +86,34 @@ async def test_readers_see_the_old_gazetteer_until_the_new_one_is_whole(owner_ur
     assert [row["name"] for row in await fetch(dsn, towns)] == ["München", "Nairobi"]
     await load(dsn).run()
     assert [row["name"] for row in await fetch(dsn, towns)] == ["Zürich"]
+
+
+async def test_a_service_learns_of_another_gazetteer(
+    owner_url: Callable[[str], str], database_url: Callable[[str], str]
+) -> None:
+    dsn = owner_url("geocoder")
+    await load(dsn).run()
+    database = Postgres(Settings(postgres_dsn=SecretStr(database_url("geocoder"))))
+    repository = GazetteerRepository(database, watch_seconds=0.05)
+    await database.start()
+    await repository.start()
+    try:
+        before = await repository.version()
+        assert (await repository.directory()).areas("allemagne")
+        assert await repository.translations("fr") == {"test.DE": "Allemagne"}
+        another = load(dsn, lambda _folder, _report: [Entry("test.FR", Layer.COUNTRY, "A", "France", "FR")])
+        another._version = "another"  # noqa: SLF001 -- what other sources would have
+        await another.run()
+        async with asyncio.timeout(10):
+            while await repository.version() == before:  # noqa: ASYNC110 -- asked, not told
+                await asyncio.sleep(0.02)
+        assert await repository.version() == "another"
+        assert not (await repository.directory()).areas("allemagne")
+        assert (await repository.directory()).areas("france")
+        assert await repository.translations("fr") == {}
+    finally:
+        await repository.close()
+        await database.close()
 
 
 async def test_the_services_own_role_may_read_what_was_loaded_and_write_nothing_away(

@@ -13,7 +13,7 @@ async def main() -> None:
     settings = Settings.load()
     database = Postgres(settings, generic_plans=True)
     cache = Cache(settings)
-    gazetteer = GazetteerRepository(database)
+    gazetteer = GazetteerRepository(database, watch_seconds=settings.gazetteer_watch_seconds)
     servicer = GeocoderServicer(settings, gazetteer, cache)
     await serve(settings, servicers=[servicer], dependencies=[database, cache, gazetteer])
 

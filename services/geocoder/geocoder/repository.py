@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import asyncpg
+import structlog
 
 from geocoder.directory import Area, Directory, DirectoryEntry, Translations
 from geocoder.parsing import Reading
@@ -14,6 +16,8 @@ from geocoder.reversing import TERRITORIAL_WATERS_METERS, Near, Surroundings
 from meshkit.errors import MeshError, NotFound, Reason, Unavailable
 from meshkit.health import State
 from meshkit.postgres import Postgres, load_queries
+
+_LOG: Final = structlog.get_logger("geocoder.repository")
 
 QUERIES: Final = load_queries("geocoder")
 
@@ -26,34 +30,61 @@ _LAYERS: Final = {layer.value: layer for layer in Layer}
 _KINDS: Final = {kind.value: kind for kind in NameKind}
 
 
+@dataclass(frozen=True, slots=True)
+class _Edition:
+    """What is kept in memory of one load of the gazetteer.
+
+    Attributes:
+        version: Names the sources and the loader.
+        directory: Countries and regions.
+        translations: What these are called, by language, as far as anyone asked.
+    """
+
+    version: str
+    directory: Directory
+    translations: dict[str, Translations] = field(default_factory=dict)
+
+
 class GazetteerRepository:
     """Reads places, names and borders; it writes nothing.
 
-    Among the service's dependencies it shows as the gazetteer, which is down until it is loaded.
+    Among the service's dependencies it shows as the gazetteer, which is down until it is loaded. Once started it looks
+    now and then whether another one was loaded, and forgets what it kept of the old one.
     """
 
     name = "gazetteer"
     required = False
     breaker = ""
 
-    def __init__(self, database: Postgres) -> None:
+    def __init__(self, database: Postgres, *, watch_seconds: float = 10.0) -> None:
+        """Reads nothing yet.
+
+        Args:
+            database: Where the gazetteer is.
+            watch_seconds: Time between two looks for another one.
+        """
         self._database = database
-        self._directory: Directory | None = None
-        self._translations: dict[str, Translations] = {}
+        self._watch_seconds = watch_seconds
+        self._edition: _Edition | None = None
         self._reading = asyncio.Lock()
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def state(self) -> State:
         """Whether the gazetteer was there when it was last looked for."""
-        return State.DOWN if self._directory is None else State.OK
+        return State.DOWN if self._edition is None else State.OK
 
     async def start(self) -> None:
         """Reads countries and regions ahead of the first call; where that fails, the first call tries again."""
         with contextlib.suppress(MeshError):
             await self.directory()
+        self._watching = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
-        """Has nothing to give back."""
+        """Stops looking for another gazetteer."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
 
     async def directory(self) -> Directory:
         """Returns countries and regions, read once.
@@ -61,23 +92,28 @@ class GazetteerRepository:
         Raises:
             Unavailable: The gazetteer is not loaded.
         """
-        if self._directory is None:
-            async with self._reading:
-                if self._directory is None:
-                    self._directory = await self._read_directory()
-        return self._directory
+        return (await self._current()).directory
+
+    async def version(self) -> str:
+        """Returns what tells answers of one gazetteer from those of another.
+
+        Raises:
+            Unavailable: The gazetteer is not loaded.
+        """
+        return (await self._current()).version
 
     async def translations(self, language: str) -> Translations:
         """Returns what countries and regions are called in a language, by place id; nothing when it is not known."""
         language = _known_as(language)
         if not language:
             return {}
-        if language not in self._translations:
+        known = (await self._current()).translations
+        if language not in known:
             rows = await self._database.fetch(QUERIES["find_division_names"], language)
-            while len(self._translations) >= _MOST_LANGUAGES:
-                del self._translations[next(iter(self._translations))]
-            self._translations[language] = {row["place_id"]: row["name"] for row in rows}
-        return self._translations[language]
+            while len(known) >= _MOST_LANGUAGES:
+                del known[next(iter(known))]
+            known[language] = {row["place_id"]: row["name"] for row in rows}
+        return known[language]
 
     async def find_named(self, readings: Sequence[Reading], wanted: PlaceFilter, language: str) -> list[Found]:
         """Returns the places that have a key of a reading and lie in one of its areas, the most important of each."""
@@ -157,14 +193,36 @@ class GazetteerRepository:
         by_language = dict(zip(row["languages"], row["local_names"], strict=True))
         return NamedPlace(_place(row), row["main_name"], tuple(row["alternate_names"]), by_language)
 
-    async def _read_directory(self) -> Directory:
+    async def _current(self) -> _Edition:
+        if self._edition is None:
+            async with self._reading:
+                if self._edition is None:
+                    self._edition = await self._read()
+        return self._edition
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._watch_seconds)
+            # Whoever asks meanwhile is answered from what is known; an outage is the database's to report.
+            with contextlib.suppress(MeshError):
+                if self._edition is None or await self._published() != self._edition.version:
+                    self._edition = await self._read()
+                    _LOG.info("another gazetteer is in use", version=self._edition.version)
+
+    async def _published(self) -> str | None:
+        version: str | None = await self._database.fetchval(QUERIES["find_version"])
+        return version
+
+    async def _read(self) -> _Edition:
+        # First of all: a load that ends meanwhile is seen by the next look.
+        version = await self._published()
         names, divisions = await asyncio.gather(
             self._database.fetchrow(QUERIES["find_directory"]), self._database.fetch(QUERIES["find_divisions"])
         )
-        if names is None or not divisions:
+        if version is None or names is None or not divisions:
             raise Unavailable("the gazetteer is not loaded: run python -m geocoder.load", dependency="gazetteer")
         entries = map(DirectoryEntry, *(names[column] for column in ("keys", "areas", "codes")))
-        return Directory(entries, map(_place, divisions))
+        return _Edition(version, Directory(entries, map(_place, divisions)))
 
 
 def _place(row: asyncpg.Record) -> Place:

@@ -32,7 +32,8 @@ class GeocoderServicer(GeocoderServiceServicer):
         async def compute() -> bytes:
             return convert.geocoded(await self._geocoder.geocode(convert.query(request))).SerializeToString()
 
-        key = "geocode:" + request.SerializeToString(deterministic=True).hex()
+        version = await self._gazetteer.version()
+        key = f"geocode:{version}:{request.SerializeToString(deterministic=True).hex()}"
         return pb.GeocodeResponse.FromString(
             await self._cache.get_or_compute(key, compute, ttl_seconds=self._cache_seconds)
         )

@@ -1,3 +1,7 @@
+-- name: find_version
+-- Which gazetteer is in use; nothing before one is loaded whole.
+SELECT version FROM geocoder.load_steps WHERE step = 'publish';
+
 -- name: find_directory
 -- Everything that countries and regions are called, to understand where a query says that a place lies: the keys, for
 -- each the areas, such as US,US.CA, the most important first, and whether it is nothing but a code. One row of long
