@@ -14,7 +14,7 @@ from geomesh_local.readiness import wait_until_well
 from geomesh_local.stack import Stack
 from geomesh_local.stores import migrate_database, start_stores
 
-_WELL_SECONDS = 60.0
+_WELL_SECONDS = 120.0
 
 
 @contextmanager
