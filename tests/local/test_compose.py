@@ -58,7 +58,7 @@ def test_every_secret_is_made_mounted_and_read() -> None:
         assert read == mounted, container
 
 
-@pytest.mark.parametrize("service", [*SERVICES, GATEWAY])
+@pytest.mark.parametrize("service", [*SERVICES, GATEWAY, LIMITS])
 def test_with_tls_every_service_has_its_own_certificate_and_the_same_callers_as_in_the_local_stack(
     service: str,
 ) -> None:
@@ -75,7 +75,7 @@ def test_with_tls_what_is_read_is_mounted_and_made(tmp_path: Path) -> None:
     for container, each in TLS["services"].items():
         assert set(re.findall(r"/run/secrets/([a-z-]+)", yaml.safe_dump(each))) == set(each["secrets"]), container
     assert {name for each in TLS["services"].values() for name in each["secrets"]} == set(TLS["secrets"])
-    issue(tmp_path, subjects([*SERVICES, GATEWAY]))
+    issue(tmp_path, subjects([*SERVICES, GATEWAY, LIMITS]))
     for secret in TLS["secrets"].values():
         assert (tmp_path / Path(secret["file"]).name).exists(), secret
 
@@ -100,6 +100,19 @@ def test_every_path_copied_into_an_image_exists_and_is_in_the_context() -> None:
         source = line.split()[0].replace("${SERVICE}", SERVICES[0])
         assert (CHECKOUT / source).exists(), line
         assert any(Path(source).is_relative_to(allowed) for allowed in context), line
+
+
+def test_whoever_has_a_certificate_is_among_those_that_the_page_says_to_make() -> None:
+    command = re.search(r"--out /secrets/certs \\\n#\s+(.+)", (FOLDER / "compose.tls.yaml").read_text())
+    assert command is not None
+    assert set(command[1].split()) == {*SERVICES, GATEWAY, LIMITS}
+
+
+@pytest.mark.parametrize("service", [*SERVICES, GATEWAY, LIMITS])
+def test_the_health_check_asks_the_service_that_the_container_runs(service: str) -> None:
+    told = COMPOSE["services"][service]
+    named = told["environment"].get("SERVICE") or told["build"].get("args", {}).get("SERVICE", GATEWAY)
+    assert named == service
 
 
 def test_every_service_is_a_package_of_the_workspace() -> None:
