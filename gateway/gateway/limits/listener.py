@@ -5,14 +5,21 @@ from typing import Final
 
 import grpc
 
+from gateway.limits.settings import Settings
 from meshkit.health import State
-from meshkit.tls import Certificates, server_credentials
+from meshkit.tls import Certificates, peer_check, server_credentials
 
 Answer = Callable[[bytes], Awaitable[bytes]]
 """Returns the serialized reply to a serialized request."""
 
 SERVICE: Final = "envoy.service.ratelimit.v3.RateLimitService"
 _GRACE_SECONDS: Final = 1.0
+_OPTIONS: Final = (
+    ("grpc.so_reuseport", 0),
+    # Envoy asks every 15 s whether a connection lives, also when nobody calls; gRPC by itself would end it for that.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
 
 
 class Listener:
@@ -22,17 +29,17 @@ class Listener:
     required = True
     breaker = ""
 
-    def __init__(self, address: str, answer: Answer, certificates: Certificates | None) -> None:
+    def __init__(self, settings: Settings, answer: Answer) -> None:
         """Prepares without listening.
 
         Args:
-            address: Host and port to listen on.
+            settings: Where to listen, what the service proves itself with, and who may ask.
             answer: What answers.
-            certificates: What the service proves itself with; None for plaintext.
         """
-        self._address = address
+        self._address = f"{settings.host}:{settings.counting_port}"
         self._answer = answer
-        self._certificates = certificates
+        self._certificates = Certificates.of(settings)
+        self._refused_peer = peer_check(settings)
         self._server: grpc.aio.Server | None = None
 
     @property
@@ -43,12 +50,14 @@ class Listener:
     async def start(self) -> None:
         """Listens."""
 
-        async def should_rate_limit(request: bytes, context: object) -> bytes:
-            del context
+        async def should_rate_limit(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+            # Who may ask can use up anybody's limit.
+            if self._refused_peer is not None and (peer := self._refused_peer(context)) is not None:
+                await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"limits is not asked by {peer or 'strangers'}")
             return await self._answer(request)
 
         method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(should_rate_limit)
-        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        server = grpc.aio.server(options=_OPTIONS)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"ShouldRateLimit": method}),))
         try:
             if self._certificates is None:
