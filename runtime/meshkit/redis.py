@@ -29,6 +29,7 @@ _SPAN: Final = {"db.system.name": "redis"}
 _TIMEOUT_SECONDS: Final = 0.1
 _MOST_CONNECTIONS: Final = 32
 _WATCH_SECONDS: Final = 1.0
+_FAILURES_IN_A_ROW: Final = 5
 _RECOVERY_SECONDS: Final = 2.0
 _FAILURES: Final = (RedisConnectionError, RedisTimeoutError, OSError)
 
@@ -39,15 +40,27 @@ class Redis:
     name = NAME
     required = False
 
-    def __init__(self, settings: ServiceSettings) -> None:
-        """Connects nowhere yet: the first call does."""
-        self._breaker = Breaker(NAME, _is_failure, recovery_seconds=_RECOVERY_SECONDS)
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        *,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
+        failures: int = _FAILURES_IN_A_ROW,
+    ) -> None:
+        """Connects nowhere yet: the first call does.
+
+        Args:
+            settings: Where it is.
+            timeout_seconds: How long an answer may take.
+            failures: Failed calls in a row after which it is left alone for a while.
+        """
+        self._breaker = Breaker(NAME, _is_failure, failures=failures, recovery_seconds=_RECOVERY_SECONDS)
         pool = driver.BlockingConnectionPool.from_url(
             settings.redis_url.get_secret_value(),
             max_connections=_MOST_CONNECTIONS,
-            timeout=_TIMEOUT_SECONDS,
-            socket_timeout=_TIMEOUT_SECONDS,
-            socket_connect_timeout=_TIMEOUT_SECONDS,
+            timeout=timeout_seconds,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
             retry=Retry(NoBackoff(), 0),
             client_name=f"geomesh-{settings.service}",
         )

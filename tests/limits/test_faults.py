@@ -46,8 +46,10 @@ async def test_without_redis_calls_pass_and_it_is_said_aloud(tmp_path: Path) -> 
             assert {response.status_code for response in responses} == {200}
             assert "x-ratelimit-limit" not in responses[-1].headers
             assert await uncounted(limits) >= 6
-            said = await health(limits)
-            assert said.state == health_pb2.HEALTH_STATE_DEGRADED
+            async with asyncio.timeout(10):
+                # It is looked after once a second.
+                while (said := await health(limits)).state != health_pb2.HEALTH_STATE_DEGRADED:  # noqa: ASYNC110 -- asked, not told
+                    await asyncio.sleep(0.05)
             states = {each.name: each.state for each in said.dependencies}
             assert states == {"redis": health_pb2.HEALTH_STATE_DOWN, "counting": health_pb2.HEALTH_STATE_OK}
             warnings = [line for line in logged(limits.logs[0]) if line["level"] == "warning"]
@@ -59,7 +61,9 @@ async def test_without_redis_calls_pass_and_it_is_said_aloud(tmp_path: Path) -> 
                 async with asyncio.timeout(10):
                     while (await client.get(CALL)).status_code != 429:  # noqa: ASYNC110 -- asked, not told
                         await asyncio.sleep(0.02)
-                assert (await health(limits)).state == health_pb2.HEALTH_STATE_OK
+                async with asyncio.timeout(10):
+                    while (await health(limits)).state != health_pb2.HEALTH_STATE_OK:  # noqa: ASYNC110 -- asked, not told
+                        await asyncio.sleep(0.05)
             finally:
                 limits.store_process.kill()
                 limits.store_process.wait()
@@ -71,8 +75,8 @@ async def test_a_silent_redis_holds_nobody_up_for_long(tmp_path: Path) -> None:
         started = time.monotonic()
         for _ in range(20):
             assert (await client.get(CALL)).status_code == 200
-        # Those that find out wait a third of a second; the rest do not wait.
-        assert time.monotonic() - started < 3
+        # The first two that ask each replica wait half a second; the rest do not wait.
+        assert time.monotonic() - started < 4
         limits.store_process.send_signal(signal.SIGCONT)
 
 

@@ -9,12 +9,12 @@ from functools import lru_cache
 from importlib import resources
 from typing import Final
 
-import hiredis
 import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
+from redis.exceptions import RedisError
 
-from gateway.limits.link import Link
+from gateway.limits.batches import Batches, Question
 from gateway.limits.plans import Charge, Limit, Plans
 from meshkit.errors import DOMAIN, Reason, Unavailable
 
@@ -58,10 +58,10 @@ class Decision:
 class Limiter:
     """Counts requests in Redis; several of them count together."""
 
-    def __init__(self, plans: Plans, link: Link) -> None:
-        """Takes the limits and where they are counted."""
+    def __init__(self, plans: Plans, batches: Batches) -> None:
+        """Takes the limits and what asks where they are counted."""
         self._plans = plans
-        self._link = link
+        self._batches = batches
         self._tell_again_at = 0.0
         # Nearly every request is of someone who called a moment ago.
         self._prepared = lru_cache(maxsize=_REMEMBERED)(self._prepare)
@@ -75,23 +75,23 @@ class Limiter:
         Raises:
             ValueError: The facts name nobody.
         """
-        charge, command = self._prepared(facts)
+        charge, question = self._prepared(facts)
         try:
-            allowed, place, most, remaining, reset_ms = await self._link.run(command)
-        except Unavailable:  # which the connection tells aloud
+            allowed, place, most, remaining, reset_ms = await self._batches.ask(question)
+        except Unavailable:  # which meshkit tells aloud
             return None
-        except hiredis.ReplyError as error:
+        except RedisError as error:
             self._tell(error)
             return None
         return Decision(bool(allowed), charge.limits[place - 1], most, remaining, math.ceil(reset_ms / 1000))
 
-    def _tell(self, error: hiredis.ReplyError) -> None:
+    def _tell(self, error: RedisError) -> None:
         """Says that Redis answers and does not count, such as one that is full or read-only; not at each call."""
         if time.monotonic() >= self._tell_again_at:
             self._tell_again_at = time.monotonic() + _TELL_SECONDS
             _LOG.error("Redis refuses to count, calls pass", cause=str(error))
 
-    def _prepare(self, facts: tuple[tuple[str, str], ...]) -> tuple[Charge, bytes]:
+    def _prepare(self, facts: tuple[tuple[str, str], ...]) -> tuple[Charge, Question]:
         charge = self._plans.charge(dict(facts))
-        arguments = [word for each in charge.limits for word in (each.most, each.window_ms, each.field)]
-        return charge, self._link.packed([charge.own_limits, *charge.counters], arguments)
+        arguments = (word for each in charge.limits for word in (each.most, each.window_ms, each.field))
+        return charge, Question((charge.own_limits, *charge.counters), tuple(arguments))
