@@ -118,7 +118,12 @@ class Contract:
 
 def load(package: str = "geomesh") -> Contract:
     """Imports every stub below `package` and returns what they declare."""
-    files = tuple(sorted(_files(package), key=lambda file: file.name))
+    return contract_of(_files(package))
+
+
+def contract_of(files: Iterable[FileDescriptor]) -> Contract:
+    """Returns what the given proto files declare."""
+    files = tuple(sorted(files, key=lambda file: file.name))
     rpcs = (
         _rpc(method)
         for file in files
@@ -139,16 +144,21 @@ def _files(package: str) -> Iterator[FileDescriptor]:
 def _rpc(descriptor: MethodDescriptor) -> Rpc:
     method = method_of(descriptor)
     rest = tuple(rest_of(descriptor))
-    reads = descriptor.GetOptions().idempotency_level == descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
     return Rpc(
         path=method.path,
         owner=descriptor.containing_service.file.package.split(".")[1].replace("_", "-"),
         repeatable=method.idempotent,
         streaming=method.request_streaming or method.response_streaming,
         rest=rest,
-        kind=_kind(method, rest, reads=reads),
-        reads=reads,
+        kind=_kind(method, rest, reads=reads(descriptor)),
+        reads=reads(descriptor),
     )
+
+
+def reads(descriptor: MethodDescriptor) -> bool:
+    """Tells whether an RPC changes nothing."""
+    declared: int = descriptor.GetOptions().idempotency_level
+    return declared == descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
 
 
 def _kind(method: Method, rest: tuple[Rest, ...], *, reads: bool) -> str:

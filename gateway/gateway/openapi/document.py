@@ -8,7 +8,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from gateway.contract import OF_EVERY_SERVICE, Contract, rest_of
 from gateway.openapi import errors
-from gateway.openapi.operations import BEARER, Operations
+from gateway.openapi.operations import BEARER, SESSION, Operations
 from gateway.openapi.rules import Schema
 from gateway.openapi.schemas import Schemas, component_names, reachable
 
@@ -73,7 +73,14 @@ def openapi(contract: Contract, comments: Mapping[str, str]) -> Schema:
                     "scheme": "bearer",
                     "bearerFormat": "JWT",
                     "description": "The access token that Login, RefreshToken or ExchangeToken gave.",
-                }
+                },
+                SESSION: {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "geomesh_session",
+                    "description": "The same token in a cookie, which a Login or RefreshToken with `sessionCookie` sets, for "
+                    "browsers' EventSource. It counts on operations that change nothing alone.",
+                },
             },
         },
     }
@@ -101,12 +108,12 @@ _HEADERS: dict[str, Any] = {
         "schema": {"type": "integer", "minimum": 0},
     },
     "RateLimit": {
-        "description": "Calls that the caller may make in the current window; absent where nothing is limited.",
-        "schema": {"type": "string"},
+        "description": "How many calls the limit allows that is nearest to its end; absent where nothing is counted.",
+        "schema": {"type": "integer", "minimum": 0},
     },
     "RateLimitRemaining": {"description": "How many of them are left.", "schema": {"type": "integer", "minimum": 0}},
     "RateLimitReset": {
-        "description": "Seconds until the limit is whole again.",
+        "description": "Seconds until more of them are left.",
         "schema": {"type": "integer", "minimum": 0},
     },
 }

@@ -44,6 +44,13 @@ _OF_TOKENS = (Reason.TOKEN_INVALID, Reason.TOKEN_EXPIRED)
 _OPEN = {options_pb2.PERMISSION_ANYONE, options_pb2.PERMISSION_READ_PUBLIC_DATA}
 _TELL_WHEN = {429, 503}
 """Statuses that come with ``retry-after``."""
+_TELL_LIMITS = {429}
+"""Statuses that may come with the limit that is reached."""
+RATE_LIMIT_HEADERS = {
+    "x-ratelimit-limit": {"$ref": "#/components/headers/RateLimit"},
+    "x-ratelimit-remaining": {"$ref": "#/components/headers/RateLimitRemaining"},
+    "x-ratelimit-reset": {"$ref": "#/components/headers/RateLimitReset"},
+}
 TYPE_URL = "type.googleapis.com/google.rpc."
 
 
@@ -127,6 +134,8 @@ def _reply(status: int, reasons: Iterable[str], documented: Mapping[str, Failure
     headers = {"x-request-id": {"$ref": "#/components/headers/RequestId"}}
     if status in _TELL_WHEN:
         headers["retry-after"] = {"$ref": "#/components/headers/RetryAfter"}
+    if status in _TELL_LIMITS:
+        headers |= RATE_LIMIT_HEADERS
     return {
         "description": "\n".join([f"{HTTPStatus(status).phrase}.\n", *lines]),
         "headers": headers,

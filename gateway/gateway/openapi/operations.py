@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
-from gateway.contract import Rest, rest_of
+from gateway.contract import Rest, reads, rest_of
 from gateway.openapi import errors
 from gateway.openapi.rules import Schema
 from gateway.openapi.schemas import Schemas, is_required
@@ -15,6 +15,7 @@ from geomesh.options.v1 import options_pb2
 from meshkit.policy import method_of
 
 BEARER = "bearer"
+SESSION = "session"
 _BODY_LESS = {"GET", "DELETE"}
 _VARIABLE = re.compile(r"\{([^}=]+)(?:=[^}]*)?\}")
 _HTTP_BODY = "google.api.HttpBody"
@@ -65,7 +66,7 @@ class Operations:
                     self.failures,
                 ),
             },
-            "security": _security(permission),
+            "security": _security(permission, reads=reads(rpc)),
             "x-geomesh-rpc": f"{rpc.containing_service.full_name}/{rpc.name}",
             "x-geomesh-repeatable": method_of(rpc).idempotent,
         }
@@ -84,12 +85,7 @@ class Operations:
         return self.schemas.value(rpc.input_type.fields_by_name[rest.body])
 
     def _reply(self, rpc: MethodDescriptor) -> Schema:
-        headers = {
-            "x-request-id": {"$ref": "#/components/headers/RequestId"},
-            "x-ratelimit-limit": {"$ref": "#/components/headers/RateLimit"},
-            "x-ratelimit-remaining": {"$ref": "#/components/headers/RateLimitRemaining"},
-            "x-ratelimit-reset": {"$ref": "#/components/headers/RateLimitReset"},
-        }
+        headers = {"x-request-id": {"$ref": "#/components/headers/RequestId"}, **errors.RATE_LIMIT_HEADERS}
         description = self.schemas.described(rpc.output_type.full_name) or "Done."
         if rpc.output_type.full_name == _HTTP_BODY:
             media_types = rpc.GetOptions().Extensions[options_pb2.media_types]
@@ -123,6 +119,8 @@ def _parameter(name: str, place: str, schema: Schema, *, required: bool) -> Sche
     schema.pop("writeOnly", None)
     description = schema.pop("description", "")
     parameter: Schema = {"name": name, "in": place, "description": description, "schema": schema}
+    if examples := schema.pop("examples", None):
+        parameter["example"] = examples[0]  # which the page fills in where a call is tried
     if required:
         parameter["required"] = True
     if schema.get("type") == "array":
@@ -130,12 +128,14 @@ def _parameter(name: str, place: str, schema: Schema, *, required: bool) -> Sche
     return parameter
 
 
-def _security(permission: int) -> list[dict[str, list[Any]]]:
+def _security(permission: int, *, reads: bool) -> list[dict[str, list[Any]]]:
+    """Returns what a caller may prove themselves with; the session's cookie counts on what changes nothing alone."""
     if permission == options_pb2.PERMISSION_ANYONE:
         return []
-    if permission == options_pb2.PERMISSION_READ_PUBLIC_DATA:
-        return [{}, {BEARER: []}]
-    return [{BEARER: [permission_name(permission)]}]
+    open_to_all = permission == options_pb2.PERMISSION_READ_PUBLIC_DATA
+    needed = [] if open_to_all else [permission_name(permission)]
+    schemes = (BEARER, SESSION) if reads else (BEARER,)
+    return [*([{}] if open_to_all else []), *({scheme: needed} for scheme in schemes)]
 
 
 def permission_name(permission: int) -> str:

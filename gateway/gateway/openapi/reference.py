@@ -77,7 +77,9 @@ def _service(
 
 
 def _operation(verb: str, path: str, operation: Schema, document: Schema) -> Iterator[str]:
-    required = [scope for each in operation["security"] for scopes in each.values() for scope in scopes]
+    required = list(
+        dict.fromkeys(scope for each in operation["security"] for scopes in each.values() for scope in scopes)
+    )
     yield f"## {operation['operationId']}\n"
     yield f"`{verb} {path}` · gRPC `{operation['x-geomesh-rpc']}` · requires {_permission(operation, required)}\n"
     yield f"{operation['description']}\n"

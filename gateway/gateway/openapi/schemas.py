@@ -1,6 +1,7 @@
 """Messages and enums of the protos as JSON Schema, in the form that protobuf's JSON mapping gives them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +49,8 @@ _WELL_KNOWN: dict[str, Schema] = {
     "google.rpc.Status": {"$ref": "#/components/schemas/Error"},
 }
 """Messages with a JSON form of their own."""
+_EXAMPLE = re.compile(r"\bExamples?:((?:,? `[^`]+`)+)\.")
+_READ: Mapping[str, Callable[[str], Any]] = {"string": str, "integer": int, "number": float}
 _RANGE_64 = {"int64": (-(2**63), 2**63 - 1), "uint64": (0, 2**64 - 1)}
 
 
@@ -93,8 +96,11 @@ class Schemas:
             schema["writeOnly"] = True
         if descriptor.GetOptions().debug_redact and schema.get("type") == "string":
             schema["format"] = "password"
-        if text := joined(self.comments.get(descriptor.full_name, ""), also=notes):
+        comment = self.comments.get(descriptor.full_name, "")
+        if text := joined(comment, also=notes):
             schema["description"] = text
+        if examples := _examples(comment, schema):
+            schema["examples"] = examples
         return schema
 
     def described(self, full_name: str) -> str:
@@ -158,6 +164,16 @@ class Schemas:
                 fields = " or ".join(f"`{each.json_name}`" for each in choice.fields)
                 rules = choice.GetOptions().Extensions[validate_pb2.oneof]
                 yield f"{'Exactly' if rules.required else 'At most'} one of {fields} is there."
+
+
+def _examples(comment: str, schema: Schema) -> list[Any]:
+    """Returns the values that a comment gives as examples, in the type of the field."""
+    named = _EXAMPLE.search(comment)
+    read = _READ.get((schema["items"] if schema.get("type") == "array" else schema).get("type", ""))
+    if named is None or read is None:
+        return []
+    values = [read(each) for each in re.findall("`([^`]+)`", named[0])]
+    return [[each] for each in values] if schema.get("type") == "array" else values
 
 
 def is_required(descriptor: FieldDescriptor) -> bool:

@@ -30,7 +30,7 @@ class LoginRequest(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     SESSION_COOKIE_FIELD_NUMBER: _builtins.int
     email: _builtins.str
-    """The account's email address. Upper and lower case are the same."""
+    """The account's email address. Upper and lower case are the same. Example: `someone@example.org`."""
     password: _builtins.str
     """The account's password, at most 256 characters."""
     code: _builtins.str

@@ -540,9 +540,9 @@ class ReverseGeocodeRequest(_message.Message):
     LANGUAGE_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     lat: _builtins.float
-    """Latitude in degrees."""
+    """Latitude in degrees. Example: `37.7753`."""
     lng: _builtins.float
-    """Longitude in degrees."""
+    """Longitude in degrees. Example: `-122.4183`."""
     radius_meters: _builtins.float
     """How far in metres places may lie from the point; 0 means 50,000, at most 500,000."""
     language: _builtins.str

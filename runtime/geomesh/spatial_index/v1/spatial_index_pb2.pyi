@@ -91,9 +91,9 @@ class EncodeLocationRequest(_message.Message):
     GEOHASH_PRECISION_FIELD_NUMBER: _builtins.int
     PLUS_CODE_LENGTH_FIELD_NUMBER: _builtins.int
     lat: _builtins.float
-    """Latitude in degrees north, -90 to 90."""
+    """Latitude in degrees north, -90 to 90. Example: `37.7753`."""
     lng: _builtins.float
-    """Longitude in degrees east, -180 to 180."""
+    """Longitude in degrees east, -180 to 180. Example: `-122.4183`."""
     geohash_precision: _builtins.int
     """Characters of the geohash, 1 (cells of 5000 km) to 12 (37 mm)."""
     plus_code_length: _builtins.int
@@ -743,9 +743,9 @@ class FindNearbyRequest(_message.Message):
     ATTRIBUTE_FIELD_NUMBER: _builtins.int
     MAX_AGE_FIELD_NUMBER: _builtins.int
     lat: _builtins.float
-    """Latitude in degrees north, -90 to 90."""
+    """Latitude in degrees north, -90 to 90. Example: `37.7753`."""
     lng: _builtins.float
-    """Longitude in degrees east, -180 to 180."""
+    """Longitude in degrees east, -180 to 180. Example: `-122.4183`."""
     limit: _builtins.int
     """At most this many, up to 1000; 0 means 10."""
     radius_meters: _builtins.float
