@@ -41,6 +41,7 @@ class LocalReply:
         flags: Response flags of which Envoy must have set one; empty for any.
         paths: RE2 expressions of which the path must match one; empty for any.
         named: Whether it holds for requests that Envoy read far enough to give them an id, for those it did not, or both.
+        met_filters: Whether it holds only for requests that got as far as the filters, which say what was wrong.
         retry_after_seconds: When it may be worth another try, unless the limits service said so; 0 when the same request
             would fail again.
         headers: Further reply headers.
@@ -56,6 +57,7 @@ class LocalReply:
     flags: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     named: tuple[bool, ...] = (True, False)
+    met_filters: bool = False
     retry_after_seconds: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -104,6 +106,7 @@ def local_replies(contract: Contract) -> list[LocalReply]:
             "%LOCAL_REPLY_BODY%",
             400,
             named=(True,),
+            met_filters=True,
             headers=_TAKEN_APART,
         ),
         LocalReply(
@@ -112,7 +115,6 @@ def local_replies(contract: Contract) -> list[LocalReply]:
             Reason.MALFORMED_REQUEST,
             "the request could not be read (%RESPONSE_CODE_DETAILS%); a URL holds letters beyond ASCII percent-encoded",
             400,
-            named=(False,),
         ),
         *_wrong_verbs(contract),
         LocalReply(

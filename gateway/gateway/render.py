@@ -26,6 +26,17 @@ Replicas = Mapping[str, Sequence[tuple[str, int]]]
 _SAID_BEFORE = {"retry-after", "grpc-message", "grpc-status-details-bin"}
 """Headers of an error that the limits service may have set already."""
 
+_SECURITY = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    # Whoever serves a page says what the page may load.
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    # What a service does not allow to be kept is not kept: answers may be one caller's own.
+    "cache-control": "no-store",
+}
+"""What a browser may do with a reply, unless a service says otherwise of its own."""
+
 _LATE_SECONDS = 0.5
 """What a service gets more than the edge waits."""
 
@@ -89,6 +100,7 @@ def render(contract: Contract, edge: EdgeSettings, clusters: Replicas, descripto
         replies=local_replies(contract),
         flood=FLOOD,
         said_before=_SAID_BEFORE,
+        security=_SECURITY | _strict_transport(edge),
         site=Site.load(),
         descriptors=str(descriptors),
         secrets=tls_files.paths(descriptors),
@@ -98,6 +110,11 @@ def render(contract: Contract, edge: EdgeSettings, clusters: Replicas, descripto
         status_filter=_status_filter,
         path_filter=_path_filter,
     )
+
+
+def _strict_transport(edge: EdgeSettings) -> dict[str, str]:
+    seconds = edge.strict_transport_seconds
+    return {"strict-transport-security": f"max-age={seconds}; includeSubDomains"} if seconds else {}
 
 
 def _status_filter(operator: str, status: int) -> str:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from meshkit.settings import ServiceSettings
+from meshkit.trusted_issuers import TrustedIssuer
 
 LIMITS = "limits"
 """The name of the rate-limit service, which has no part in the API."""
@@ -85,7 +86,10 @@ class EdgeSettings(BaseSettings):
         ),
     )
     strict_transport_seconds: int = Field(
-        0, ge=0, description="Time in seconds for which browsers may speak to this host over TLS alone; 0 says nothing."
+        0,
+        ge=0,
+        description="Time in seconds for which browsers may speak to this host over TLS alone; 0 says nothing. Only with"
+        " TLS, here or at a proxy of ours before Envoy.",
     )
     limits: bool = Field(True, description="Whether calls are counted and refused when there are too many.")
     address_calls_per_second: int = Field(
@@ -105,6 +109,17 @@ class EdgeSettings(BaseSettings):
     )
     token_issuer: str = Field("https://geomesh.local", description="`iss` of the tokens whose callers are told apart.")
     token_audience: str = Field("geomesh", description="`aud` of these tokens.")
+    trusted_issuers: list[TrustedIssuer] = Field(
+        [],
+        description=(
+            "Other OpenID providers, the same JSON list as each service has, so that their callers are told apart too; "
+            "see [auth-tokens.md](auth-tokens.md#other-issuers)."
+        ),
+    )
+    issuers_ca_path: Path = Field(
+        Path("/etc/ssl/certs/ca-certificates.crt"),
+        description="File with the authorities (PEM) that may have signed the certificates of these providers.",
+    )
     otlp_endpoint: str = Field("", description="gRPC address of an OpenTelemetry collector; empty turns tracing off.")
     trace_sample_ratio: float = Field(
         0.01, ge=0, le=1, description="Share of requests traced among those that come without a trace of their own."
@@ -130,6 +145,15 @@ class EdgeSettings(BaseSettings):
             if given and len(given) < len(names):
                 variables = " and ".join(f"GEOMESH_EDGE_{name}".upper() for name in names)
                 raise ValueError(f"{variables} are set together or not at all")
+        return self
+
+    @model_validator(mode="after")
+    def _tls_is_demanded_where_it_is_spoken(self) -> Self:
+        if self.strict_transport_seconds and not (self.public_tls or self.trusted_hops):
+            raise ValueError(
+                "GEOMESH_EDGE_STRICT_TRANSPORT_SECONDS needs GEOMESH_EDGE_TLS_CERTIFICATE_PATH, or with"
+                " GEOMESH_EDGE_TRUSTED_HOPS a proxy that speaks TLS"
+            )
         return self
 
 

@@ -50,19 +50,17 @@ class File:
         return f'W/"{self.tag}"'
 
     @property
-    def cache_control(self) -> str:
-        """Anyone may keep it, and asks whether it is still the same before showing it."""
-        return "public, no-cache"
-
-    def headers(self, *, compressed: bool) -> dict[str, str]:
-        """Returns the headers of a reply beside those of every reply."""
-        headers = {"etag": self.etag, "cache-control": self.cache_control, "vary": "accept-encoding"}
-        if compressed:
-            headers["content-encoding"] = "gzip"
+    def validators(self) -> dict[str, str]:
+        """The headers that a reply which only says that nothing changed has too: a browser replaces its own by them."""
+        # Anyone may keep it, and asks whether it is still the same before showing it.
+        headers = {"etag": self.etag, "cache-control": "public, no-cache", "vary": "accept-encoding"}
         if self.media_type == "text/html":
             headers["content-security-policy"] = _PAGE_POLICY
-            headers["referrer-policy"] = "no-referrer"
         return headers
+
+    def headers(self, *, compressed: bool) -> dict[str, str]:
+        """Returns the headers of a reply with the content, beside those of every reply."""
+        return self.validators | ({"content-encoding": "gzip"} if compressed else {})
 
     async def content(self, *, compressed: bool) -> bytes:
         """Returns the content; compressing it takes a moment once, beside the event loop."""

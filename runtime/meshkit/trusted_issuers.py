@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -42,6 +43,17 @@ class TrustedIssuer(BaseModel):
     scope_claim: str = ""
     """The claim that narrows permissions, where the provider's scopes are named like ours."""
 
+    @property
+    def jwks_host(self) -> str:
+        """The host of `jwks_url`."""
+        return urlsplit(self.jwks_url).hostname or ""
+
+    @property
+    def jwks_port(self) -> int:
+        """The port of `jwks_url`."""
+        parts = urlsplit(self.jwks_url)
+        return parts.port or (443 if parts.scheme == "https" else 80)
+
     @field_validator("jwks_url")
     @classmethod
     def _is_safe(cls, value: str) -> str:
@@ -63,22 +75,35 @@ class TrustedIssuer(BaseModel):
             raise ValueError("tenants: without tenant_claim there must be exactly one")
         return self
 
+    def caller_here(self, subject: object, tenant: object) -> tuple[str, str]:
+        """Returns whom two verified claims of theirs name here, and of which tenant.
+
+        Args:
+            subject: The claim that names who calls.
+            tenant: The claim that names the tenant; whatever it is, where `tenant_claim` is empty.
+
+        Raises:
+            ValueError: They name no subject, or no tenant that they may belong to.
+        """
+        if not isinstance(subject, str) or not subject:
+            raise ValueError(f"the claim {self.subject_claim} is no text")
+        if not self.tenant_claim:
+            tenant = self.tenants[0]
+        if not isinstance(tenant, str) or tenant not in self.tenants:
+            raise ValueError(f"the claim {self.tenant_claim} names no tenant that this issuer speaks for")
+        return f"{self.name}|{subject}", tenant
+
     def claims_here(self, claims: Mapping[str, Any]) -> dict[str, Any]:
         """Returns what verified claims of theirs mean in the words of our own tokens.
 
         Raises:
             ValueError: They name no subject, or no tenant that they may belong to.
         """
-        subject = claims.get(self.subject_claim)
-        if not isinstance(subject, str) or not subject:
-            raise ValueError(f"the claim {self.subject_claim} is no text")
-        tenant = claims.get(self.tenant_claim) if self.tenant_claim else self.tenants[0]
-        if tenant not in self.tenants:
-            raise ValueError(f"the claim {self.tenant_claim} names no tenant that this issuer speaks for")
+        subject, tenant = self.caller_here(claims.get(self.subject_claim), claims.get(self.tenant_claim))
         given = [self.roles[name] for name in _names(_at(claims, self.roles_claim)) if name in self.roles]
         token_id, client = claims.get("jti"), claims.get("client_id", claims.get("azp"))
         here = {
-            "sub": f"{self.name}|{subject}",
+            "sub": subject,
             "tenant": tenant,
             "roles": list(dict.fromkeys(given)) or [self.default_role],
             "plan": self.plan,

@@ -11,6 +11,15 @@ from geomesh.gateway.v1 import gateway_pb2
 DETAILS = (error_details_pb2, gateway_pb2)
 """Where the messages in details are declared; only what is imported can be parsed."""
 
+SECURITY = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cache-control": "no-store",
+}
+"""What every reply tells a browser, unless it is a page."""
+
 CODES_BY_HTTP_STATUS = {
     400: {code_pb2.INVALID_ARGUMENT},
     401: {code_pb2.UNAUTHENTICATED},
@@ -37,8 +46,8 @@ def error_of(response: httpx.Response, http_status: int, reason: str) -> dict[st
     details = {each["@type"].rpartition(".")[2]: each for each in body["details"]}
     assert details["ErrorInfo"]["reason"] == reason
     assert details["ErrorInfo"]["domain"] == "geomesh"
-    if "x-request-id" in response.headers:
-        assert details["RequestInfo"]["requestId"] == response.headers["x-request-id"]
+    assert response.headers["x-request-id"]
+    assert details["RequestInfo"]["requestId"] == response.headers["x-request-id"]
     return details
 
 

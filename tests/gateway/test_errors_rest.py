@@ -1,7 +1,6 @@
 """Errors that the edge makes by itself have the form of those that services make."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from geomesh.gateway.v1 import gateway_pb2 as pb
 from meshkit.errors import InvalidInput, Unavailable
-from tests.gateway.error_form import error_of, violated_fields
+from tests.gateway.error_form import SECURITY, error_of, violated_fields
 from tests.gateway.running_edge import Edge, running_edge
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -156,16 +155,45 @@ async def test_refuses_headers_above_their_limit(client: httpx.AsyncClient) -> N
     error_of(await client.get("/healthz", headers={"x-large": "a" * 40_000}), 431, "REQUEST_TOO_LARGE")
 
 
+async def test_refuses_more_headers_than_anyone_needs(client: httpx.AsyncClient) -> None:
+    error_of(await client.get("/healthz", headers={f"x-{n}": "1" for n in range(101)}), 431, "REQUEST_TOO_LARGE")
+    assert (await client.get("/healthz", headers={f"x-{n}": "1" for n in range(80)})).status_code == 200
+
+
 async def test_refuses_a_slash_in_disguise(client: httpx.AsyncClient) -> None:
     error_of(await client.get("/v1/places/..%2f..%2fhealthz"), 400, "MALFORMED_REQUEST")
 
 
-async def test_refuses_what_is_no_http(edge: Edge) -> None:
-    with socket.create_connection(("127.0.0.1", edge.port), timeout=5) as connection:
-        connection.sendall(b"HELO geomesh\r\n\r\n")
-        reply = await asyncio.to_thread(connection.recv, 4096)
-    assert reply.startswith(b"HTTP/1.1 400")
-    assert b"MALFORMED_REQUEST" in reply
+@pytest.mark.parametrize(
+    ("request_text", "status", "reason"),
+    [
+        ("HELO geomesh", 400, "MALFORMED_REQUEST"),
+        ("GET /healthz HTTP/9.9\r\nhost: here", 400, "MALFORMED_REQUEST"),
+        ("GET /healthz HTTP/1.1", 400, "MALFORMED_REQUEST"),
+        ("GET /healthz HTTP/1.1\r\nx-request-id: mine", 400, "MALFORMED_REQUEST"),
+        ("GET /healthz HTTP/1.1\r\nhost: here\r\nx_y: z\r\nx-request-id: mine", 400, "MALFORMED_REQUEST"),
+        ("GET /v1/%2e%2e%2fhealthz HTTP/1.1\r\nhost: here\r\nx-request-id: mine", 400, "MALFORMED_REQUEST"),
+        ("GET /healthz HTTP/1.1\r\nhost: here\r\ncontent-length: 5\r\ncontent-length: 6", 400, "MALFORMED_REQUEST"),
+        ("GET /healthz HTTP/1.1\r\nhost: here\r\nlarge: " + "x" * 40_000, 431, "REQUEST_TOO_LARGE"),
+        ("CONNECT here:80 HTTP/1.1\r\nhost: here:80", 404, "ROUTE_NOT_FOUND"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+async def test_what_never_gets_as_far_as_a_filter_is_refused_in_the_one_form(
+    edge: Edge, request_text: str, status: int, reason: str
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    writer.write(f"{request_text}\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        first, *lines = head.strip().split("\r\n")
+        headers = httpx.Headers([(line.partition(": ")[0], line.partition(": ")[2]) for line in lines])
+        body = await reader.readexactly(int(headers["content-length"]))
+    writer.close()
+    await writer.wait_closed()
+    response = httpx.Response(int(first.split()[1]), headers=headers, content=body)
+    error_of(response, status, reason)
+    assert {name: headers[name] for name in SECURITY} == SECURITY
 
 
 async def test_says_when_to_try_again_while_a_service_is_gone(client: httpx.AsyncClient) -> None:

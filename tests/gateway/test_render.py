@@ -165,6 +165,8 @@ def test_a_service_is_at_its_name_unless_set() -> None:
         ("GEOMESH_GATEWAY_GEOCODER_ADDRESS", "geocoder"),
         ("GEOMESH_GATEWAY_SPATIAL_INDEX_ADDRESS", "host:port"),
         ("GEOMESH_EDGE_OTLP_ENDPOINT", "collector"),
+        ("GEOMESH_EDGE_STRICT_TRANSPORT_SECONDS", "600"),
+        ("GEOMESH_EDGE_TRUSTED_ISSUERS", '[{"name": "corp"}]'),
     ],
 )
 def test_says_in_one_line_which_setting_is_wrong(tmp_path: Path, variable: str, value: str) -> None:

@@ -106,6 +106,21 @@ async def test_a_client_refuses_an_edge_of_another_name(edge: Edge, certs: Path)
         believing(certs).wrap_socket(raw, server_hostname="geomesh.example.org")
 
 
+async def test_tls_alone_is_demanded_where_that_is_set(certs: Path, tmp_path: Path) -> None:
+    async with (
+        running_edge(tmp_path, **of_listener(certs), strict_transport_seconds=600) as edge,
+        httpx.AsyncClient(base_url=edge.url, verify=believing(certs)) as client,
+    ):
+        for path in ("/healthz", "/livez", "/nothing", "/v1/%2e%2e%2fx"):
+            demanded = (await client.get(path)).headers["strict-transport-security"]
+            assert demanded == "max-age=600; includeSubDomains"
+
+
+async def test_tls_is_not_demanded_unless_it_is_set(edge: Edge, certs: Path) -> None:
+    async with httpx.AsyncClient(base_url=edge.url, verify=believing(certs)) as client:
+        assert "strict-transport-security" not in (await client.get("/livez")).headers
+
+
 async def test_the_admin_listener_stays_on_loopback_and_apart(edge: Edge) -> None:
     async with httpx.AsyncClient() as client:
         assert (await client.get(f"{edge.admin_url}/ready")).is_success

@@ -16,11 +16,12 @@ import httpx
 import redis
 from google.protobuf import json_format
 
-from gateway.contract import load
+from gateway.contract import Contract, load
 from gateway.render import write
 from gateway.settings import EdgeSettings
 from geomesh.auth.v1 import auth_pb2
 from tests.gateway.running_edge import free_ports, start_envoy, wait_until_live
+from tests.limits.ticking import WATCH, Ticker
 from tests.meshkit.forging import AUDIENCE, ISSUER, Forger
 
 
@@ -29,11 +30,14 @@ class Backend(grpc.GenericRpcHandler):
 
     def __init__(self, forger: Forger) -> None:
         self.metadata: dict[str, Any] = {}
-        self.set_cookie = ""
+        self.ticker = Ticker()
         keys = json_format.ParseDict({"keys": [forger.jwk()]}, auth_pb2.JsonWebKeySet())
         self._keys = keys.SerializeToString()
 
     def service(self, handler_call_details: Any) -> Any:
+        if handler_call_details.method == WATCH:
+            return grpc.unary_stream_rpc_method_handler(self.ticker.watch)
+
         async def answer(request: bytes, context: Any) -> bytes:
             if handler_call_details.method.endswith("/GetJwks"):
                 return self._keys
@@ -95,17 +99,18 @@ class Limits:
 
 @asynccontextmanager
 async def running_limits(
-    folder: Path, *, plans: dict[str, int] | None = None, **settings: Any
+    folder: Path, *, plans: dict[str, Any] | None = None, api: Contract | None = None, **settings: Any
 ) -> AsyncIterator[Limits]:
     """Runs everything.
 
     Args:
         folder: For configurations and logs.
         plans: Fields of the limits service's settings that are not to have their defaults.
+        api: What the edge offers, if another than the API.
         **settings: Fields of EdgeSettings, likewise.
     """
     port, admin_port, store_port, *ports = free_ports(9)
-    contract, forger = load(), Forger()
+    contract, forger = api or load(), Forger()
     backend = Backend(forger)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((backend,))
@@ -170,7 +175,7 @@ def start_store(port: int, folder: Path) -> "subprocess.Popen[bytes]":
 
 
 def start_limits(
-    port: int, metrics_port: int, counting_port: int, store_port: int, log: Path, plans: dict[str, int]
+    port: int, metrics_port: int, counting_port: int, store_port: int, log: Path, plans: dict[str, Any]
 ) -> "subprocess.Popen[bytes]":
     """Starts one replica of the limits service."""
     variables = {

@@ -8,20 +8,13 @@ import httpx
 import pytest
 
 from gateway.contract import load
-from tests.gateway.error_form import error_of
+from tests.gateway.error_form import SECURITY, error_of
 from tests.limits.conftest import PAGE
 from tests.limits.running_limits import Limits, running_limits
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("limits")]
 
 READ = "/v1/cells/8928308280fffff"
-SECURITY = {
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "cache-control": "no-store",
-}
 
 
 def cookie(limits: Limits, subject: str) -> dict[str, str]:
@@ -87,12 +80,6 @@ async def test_a_reply_says_what_a_browser_may_do_with_it(limits: Limits, addres
             headers = (await client.get(path)).headers
             assert {name: headers[name] for name in SECURITY} == SECURITY, path
             assert "strict-transport-security" not in headers
-
-
-async def test_tls_alone_is_demanded_where_that_is_set(tmp_path: Path) -> None:
-    async with running_limits(tmp_path, strict_transport_seconds=600) as limits, limits.client() as client:
-        headers = (await client.get(READ)).headers
-        assert headers["strict-transport-security"] == "max-age=600; includeSubDomains"
 
 
 async def test_every_reply_has_a_request_id(limits: Limits, address: str) -> None:

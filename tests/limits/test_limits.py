@@ -1,6 +1,7 @@
 """How often who may call, through the edge."""
 
 import asyncio
+import base64
 from collections import Counter
 from typing import Any
 
@@ -166,6 +167,20 @@ async def test_a_refusal_over_grpc_has_the_same_details(limits: Limits, subject:
     assert f"try again in {retry.retry_delay.seconds} s" in status.message
 
 
+async def test_a_refusal_over_grpc_web_has_the_same_details(limits: Limits, address: str) -> None:
+    headers = {"content-type": "application/grpc-web+proto", "x-grpc-web": "1"}
+    async with limits.client(address, **headers) as client:
+        answers = [await client.post(RPC, content=b"\x00\x00\x00\x00\x00") for _ in range(6)]
+    assert [told(answer)[1] for answer in answers] == [4, 3, 2, 1, 0, 0]
+    refused = answers[-1]
+    assert (refused.status_code, refused.headers["grpc-status"]) == (200, "8")
+    details = refused.headers["grpc-status-details-bin"]
+    status = status_pb2.Status.FromString(base64.b64decode(details + "=" * (-len(details) % 4)))
+    retry = error_details_pb2.RetryInfo()
+    assert any(each.Unpack(retry) for each in status.details)
+    assert refused.headers["retry-after"] == str(retry.retry_delay.seconds)
+
+
 async def test_a_refused_call_reaches_no_service(limits: Limits, address: str) -> None:
     async with limits.client(address) as client:
         for _ in range(5):
@@ -175,7 +190,10 @@ async def test_a_refused_call_reaches_no_service(limits: Limits, address: str) -
     assert limits.backend.metadata == {}
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/livez", "/.well-known/jwks.json"])
+@pytest.mark.parametrize(
+    "path",
+    ["/healthz", "/livez", "/openapi.json", "/docs", "/.well-known/jwks.json", "/.well-known/openid-configuration"],
+)
 async def test_what_the_mesh_says_of_itself_is_not_counted(limits: Limits, address: str, path: str) -> None:
     async with limits.client(address) as client:
         for _ in range(10):

@@ -22,6 +22,7 @@ ADDRESS: Final = "masked_remote_address"
 
 _NO_LIMITS: Final = "geomesh:no-limits"
 _COUNTED: Final = "geomesh:counted:"
+_NOBODY: Final = ("", "", "")
 _HOUR_MS: Final = 3_600_000
 _MINUTE_MS: Final = 60_000
 
@@ -70,6 +71,7 @@ class Plans:
         streams = Limit("streams a minute", "streams_per_minute", settings.streams_per_minute, _MINUTE_MS)
         batches = Limit("batch calls an hour", "batch_calls_per_hour", settings.batch_calls_per_hour, _HOUR_MS)
         sign_ins = Limit("calls an hour without an account", "", settings.sign_ins_per_hour, _HOUR_MS)
+        self._issuers = settings.trusted_issuers
         self._limits: dict[tuple[str, str], tuple[Limit, ...]] = {}
         for plan, calls in hourly.items():
             self._limits |= {
@@ -84,14 +86,14 @@ class Plans:
 
         Args:
             facts: What the edge says of it: `kind` and the address, and of a caller with a good token `tenant`,
-                `subject` and `plan`.
+                `subject` and `plan`; where another issuer named NAME signed it, `NAME.subject` and `NAME.tenant`.
 
         Raises:
             ValueError: The edge says too little, so that nobody could be charged.
         """
         kind, address = facts.get("kind", ""), facts.get(ADDRESS, "")
-        tenant, subject, plan = facts.get("tenant", ""), facts.get("subject", ""), facts.get("plan", PLANS[0])
-        known = bool(tenant and subject) and kind != SIGN_IN
+        tenant, subject, plan = self._caller(facts) if kind != SIGN_IN else _NOBODY
+        known = bool(tenant and subject)
         if kind not in KINDS or not (known or address):
             raise ValueError(f"the edge sends facts that name nobody: {dict(facts)}")
         # A plan that this version does not know gets no more than everyone has.
@@ -102,3 +104,16 @@ class Plans:
             limits=limits,
             counters=tuple(f"{_COUNTED}{each.name.replace(' ', '_')}:{who}" for each in limits),
         )
+
+    def _caller(self, facts: Mapping[str, str]) -> tuple[str, str, str]:
+        """Returns tenant, subject and plan of whom a good token names, ours or another issuer's."""
+        if facts.get("subject"):
+            return facts.get("tenant", ""), facts["subject"], facts.get("plan", PLANS[0])
+        for issuer in self._issuers:
+            if subject := facts.get(f"{issuer.name}.subject"):
+                try:
+                    here, tenant = issuer.caller_here(subject, facts.get(f"{issuer.name}.tenant"))
+                except ValueError:  # the services refuse it, too
+                    return _NOBODY
+                return tenant, here, issuer.plan
+        return _NOBODY

@@ -1,0 +1,23 @@
+"""A browser for the tests of pages, where there is one."""
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+_NAMES = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome")
+_PATH = next(filter(None, map(shutil.which, _NAMES)), None)
+
+needs_chromium = pytest.mark.skipif(_PATH is None, reason="no Chromium here; install the package chromium")
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """Runs a headless Chromium."""
+    async with async_playwright() as playwright:
+        # A container has no user namespaces for Chromium's sandbox; the pages are our own.
+        browser = await playwright.chromium.launch(executable_path=_PATH, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
