@@ -20,7 +20,7 @@ from geomesh_local import plan
 from geomesh_local.accounts import remove_data_folder
 from geomesh_local.build import build_of
 from geomesh_local.errors import StackError
-from geomesh_local.ports import GATEWAY, SERVICES, PortPlan
+from geomesh_local.ports import GATEWAY, LIMITS, SERVICES, PortPlan
 from geomesh_local.readiness import health_of_all
 from geomesh_local.stack import Stack
 from geomesh_local.stores import end_strays
@@ -31,6 +31,7 @@ from meshkit.tls import channel as connect
 pytestmark = [pytest.mark.mesh, pytest.mark.asyncio(loop_scope="module")]
 
 WITHOUT_DATA = {"geocoder-0": "gazetteer down", "gateway": "geocoder degraded"}
+UNREACHABLE = "1000000"
 ENCODE = "/v1/cells:encode?lat=37.7752702151959&lng=-122.418307270836&resolution=9"
 
 
@@ -39,7 +40,10 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
     """A mesh that was started with TLS."""
     run = tmp_path_factory.mktemp("tls") / "run"
     # Tests call as fast as they can; those of the limits have an edge of their own.
-    environment = dict(os.environ) | {"GEOMESH_EDGE_LIMITS": "false"}
+    environment = dict(os.environ) | {
+        "GEOMESH_LIMITS_PUBLIC_REQUESTS_PER_HOUR": UNREACHABLE,
+        "GEOMESH_EDGE_ADDRESS_CALLS_PER_SECOND": UNREACHABLE,
+    }
     stack = Stack(run, PortPlan.free(1, start=28_000), durable=False, environment=environment, tls=True)
     try:
         await up(stack, data=False)
@@ -74,7 +78,11 @@ async def test_signing_in_and_calling_go_through_tls(stack: Stack, client: httpx
     assert answer.json()["cells"][0]["cell"] == "8928308280fffff"
 
 
-@pytest.mark.parametrize("service", [*SERVICES, GATEWAY])
+async def test_calls_are_counted_over_mutual_tls(client: httpx.AsyncClient) -> None:
+    assert (await client.get(ENCODE)).headers["x-ratelimit-limit"] == UNREACHABLE
+
+
+@pytest.mark.parametrize("service", [*SERVICES, GATEWAY, LIMITS])
 async def test_no_service_answers_who_proves_nothing(stack: Stack, service: str) -> None:
     target = f"127.0.0.1:{stack.ports.grpc(service, 0)}"
     trusting = grpc.ssl_channel_credentials(stack.certificate("ca").read_bytes())
@@ -139,11 +147,13 @@ async def test_renewing_every_certificate_fails_no_request_and_restarts_nothing(
             # A connection of its own each time, which is shown whatever certificate is the newest.
             async with httpx.AsyncClient(base_url=stack.edge_url, verify=stack.edge_trust, timeout=10) as fresh:
                 assert (await fresh.get(ENCODE)).status_code == 200
-                assert (await client.get(ENCODE)).status_code == 200
+                answer = await client.get(ENCODE)
+                assert (answer.status_code, answer.headers["x-ratelimit-limit"]) == (200, UNREACHABLE)
             answered += 1
 
     calling = asyncio.create_task(call_all_the_time())
-    ports = {stack.ports.edge: "public"} | {stack.ports.grpc(each, 0): each for each in (*SERVICES, GATEWAY)}
+    ports = {stack.ports.edge: "public", stack.ports.counting(0): LIMITS}
+    ports |= {stack.ports.grpc(each, 0): each for each in (*SERVICES, GATEWAY, LIMITS)}
     assert len(stack.prepare_certificates(renew=True)) == len(SERVICES) + 5
     async with asyncio.timeout(20):
         for port, name in ports.items():
