@@ -30,7 +30,9 @@ async def counting(redis_url: str) -> AsyncIterator[Batches]:
 async def asking(url: str) -> AsyncIterator[Batches]:
     redis = patient_redis(Settings(redis_url=SecretStr(url)))
     await redis.start()
-    yield Batches(redis, SCRIPT)
+    batches = Batches(redis, SCRIPT)
+    yield batches
+    await batches.close()
     await redis.close()
 
 

@@ -13,8 +13,10 @@ async def main() -> None:
     """Serves until told to stop."""
     settings = Settings.load()
     redis = patient_redis(settings)
-    listener = Listener(settings, answer(Limiter(Plans(settings), Batches(redis, SCRIPT))))
+    batches = Batches(redis, SCRIPT)
+    listener = Listener(settings, answer(Limiter(Plans(settings), batches)))
     await serve(settings, servicers=[], dependencies=[redis, listener])
+    await batches.close()
 
 
 if __name__ == "__main__":

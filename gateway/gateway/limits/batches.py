@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from meshkit.redis import Redis
 from meshkit.settings import ServiceSettings
 
 _MOST: Final = 100
 """Questions in one run of the script: Redis does nothing else for a millisecond or two."""
+_PATIENCE_SECONDS: Final = 0.5
 
 Answer = list[int]
 
@@ -25,7 +27,7 @@ def patient_redis(settings: ServiceSettings) -> Redis:
     It is waited for longer than a cache would be, since what is not counted passes: a process that is too busy to read an
     answer would take it for late. It is left alone sooner, too: every call waits for it.
     """
-    return Redis(settings, timeout_seconds=0.5, failures=2)
+    return Redis(settings, timeout_seconds=_PATIENCE_SECONDS, failures=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,18 @@ class Question:
 class Batches:
     """Runs one script, which answers any number of questions, so that few runs serve many callers.
 
-    The driver takes its time for a command, however much that asks; see docs/limits.md for the measurement.
+    It has a connection of the driver's to itself: taking one from the pool and giving it back for each run was measured to
+    cost more than the run; see docs/limits.md.
     """
 
     def __init__(self, redis: Redis, script: str) -> None:
         """Takes where to run what."""
         self._redis = redis
-        self._run = redis.client.register_script(script)
+        self._script = script
+        self._sha = hashlib.sha1(script.encode()).hexdigest()  # noqa: S324 -- Redis's name for a script
+        self._connection = redis.client.connection_pool.make_connection()
+        # One time limit for a whole run, instead of the driver's for each write and read, which cost as much as they do.
+        self._connection.socket_timeout = None
         self._waiting: deque[tuple[Question, asyncio.Future[Answer]]] = deque()
         self._asking: asyncio.Task[None] | None = None
 
@@ -67,12 +74,17 @@ class Batches:
             self._asking = asyncio.create_task(self._ask_all())
         return await answer
 
+    async def close(self) -> None:
+        """Closes the connection."""
+        await self._connection.disconnect()
+
     async def _ask_all(self) -> None:
         try:
             while self._waiting:
                 asked = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST))]
+                replies: Sequence[Answer | Exception]
                 try:
-                    replies = await self._answers([question for question, _ in asked])
+                    replies = await self._redis.call(self._answers, [question for question, _ in asked])
                 except Exception as error:  # noqa: BLE001 -- whatever it is, those who wait must be told
                     replies = [error] * len(asked)
                 for (_, answer), reply in zip(asked, replies, strict=True):
@@ -83,8 +95,18 @@ class Batches:
     async def _answers(self, questions: Sequence[Question]) -> list[Answer | Exception]:
         keys = [key for each in questions for key in each.keys]
         arguments = [word for each in questions for word in (len(each.keys), *each.arguments)]
-        replies = await self._redis.call(self._run, keys, arguments)
+        command = ("EVALSHA", self._sha, len(keys), *keys, *arguments)
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            try:
+                replies = await self._run(*command)
+            except NoScriptError:
+                await self._run("SCRIPT", "LOAD", self._script)
+                replies = await self._run(*command)
         return [each if isinstance(each, list) else ResponseError(_text(each)) for each in replies]
+
+    async def _run(self, *command: str | int) -> Any:
+        await self._connection.send_command(*command)
+        return await self._connection.read_response()
 
 
 def _settle(answer: asyncio.Future[Answer], reply: Answer | Exception) -> None:
