@@ -10,8 +10,12 @@ import httpx
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
+from auth.directory import Limits as TenantsLimits
+from auth.tenant_limits import TenantLimits
+from meshkit.redis import Redis
 from tests.gateway.error_form import error_of
 from tests.limits.running_limits import Limits
+from tests.meshkit.forging import settings
 
 # One worker has the edge that they share.
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("limits")]
@@ -252,6 +256,28 @@ async def test_a_tenants_own_limits_hold_from_the_next_call(limits: Limits, subj
         assert (await client.post(BATCH, json={})).status_code == 429
         limits.store.delete(key)
         assert told(await client.get(CALL)) == (100, 96)
+
+
+async def test_what_an_administrator_sets_reaches_the_next_call(limits: Limits, subject: str) -> None:
+    """By the code with which the auth service brings a tenant's limits to Redis."""
+    tenant = f"tenant-of-{subject}"
+    port = limits.store.connection_pool.connection_kwargs["port"]
+    store = Redis(settings(redis_url=f"redis://127.0.0.1:{port}/0"))
+    publisher = TenantLimits(store, NoTenants(), every_seconds=60)
+    async with limits.client(**limits.bearer(subject, tenant=tenant)) as client:
+        assert told(await client.get(CALL)) == (100, 99)
+        await publisher.publish(tenant, TenantsLimits(requests_per_hour=3))
+        assert told(await client.get(CALL)) == (3, 1)
+        await publisher.publish(tenant, TenantsLimits())
+        assert told(await client.get(CALL)) == (100, 97)
+    await store.close()
+
+
+class NoTenants:
+    """Nobody in Postgres has limits of their own."""
+
+    async def list_limits(self) -> dict[str, TenantsLimits]:
+        return {}
 
 
 async def test_nobody_has_own_limits_without_a_tenant(limits: Limits, address: str) -> None:

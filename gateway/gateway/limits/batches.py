@@ -55,7 +55,7 @@ class Batches:
         self._redis = redis
         self._script = script
         self._sha = hashlib.sha1(script.encode()).hexdigest()  # noqa: S324 -- Redis's name for a script
-        self._connection = redis.client.connection_pool.make_connection()
+        self._connection = redis.client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # the package types it so
         # One time limit for a whole run, instead of the driver's for each write and read, which cost as much as they do.
         self._connection.socket_timeout = None
         self._waiting: deque[tuple[Question, asyncio.Future[Answer]]] = deque()
