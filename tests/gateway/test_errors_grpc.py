@@ -102,6 +102,20 @@ async def test_bytes_that_are_no_message_are_the_callers_mistake(channel: grpc.a
     assert reason_of(status_of(error)) == "MALFORMED_REQUEST"
 
 
+@pytest.mark.parametrize("headers", [(("x-large", "a" * 40_000),), tuple((f"x-{n}", "1") for n in range(101))])
+async def test_headers_above_their_limit_end_the_call_and_no_other(
+    edge: Edge, headers: tuple[tuple[str, str], ...]
+) -> None:
+    """Over HTTP/2 Envoy resets the stream, without a word."""
+    async with grpc.aio.insecure_channel(edge.target, options=[("grpc.max_metadata_size", 100_000)]) as channel:
+        error = await failure(channel, STATUS, metadata=headers)
+        assert error.code() is grpc.StatusCode.INTERNAL
+        assert edge.service.calls == 0
+        call: Any = channel.unary_unary(STATUS)
+        await call(b"")
+    assert edge.service.calls == 1
+
+
 async def test_a_reply_names_its_request(edge: Edge, channel: grpc.aio.Channel) -> None:
     stub: gateway_pb2_grpc.GatewayServiceAsyncStub = gateway_pb2_grpc.GatewayServiceStub(channel)
     call = stub.GetStatus(pb.GetStatusRequest(), metadata=(("x-request-id", "mine"),))

@@ -57,6 +57,13 @@ async def test_does_not_believe_a_clients_word_for_its_address(edge: Edge, clien
     assert edge.service.metadata["x-envoy-external-address"] == "127.0.0.1"
 
 
+async def test_believes_as_many_proxies_as_are_ours_and_no_more(tmp_path: Path) -> None:
+    async with running_edge(tmp_path, trusted_hops=1) as edge, httpx.AsyncClient(base_url=edge.url) as client:
+        # Our proxy has put what it saw at the end; what is before that, its client has made up.
+        await client.get("/healthz", headers={"x-forwarded-for": "8.8.8.8, 203.0.113.7"})
+        assert edge.service.metadata["x-envoy-external-address"] == "203.0.113.7"
+
+
 async def test_a_rest_client_cannot_speak_grpc_in_headers(edge: Edge, client: httpx.AsyncClient) -> None:
     forged = {"grpc-timeout": "nonsense", "grpc-encoding": "gzip"}
     assert (await client.get("/healthz", headers=forged)).status_code == 200

@@ -25,8 +25,8 @@ an unknown one is refused.
 
 **Errors.** All have one form, `Error`, whoever made them: a canonical code, words for people, and details for programs, \
 among them an `ErrorInfo` with a reason. Besides what an operation lists, the edge refuses a path that nothing has with 404, \
-a method that a path does not take with 405, headers and a path of more than 32 KiB with 431, and a body that does not arrive in time with \
-408.
+a method that a path does not take with 405, headers and a path of more than 32 KiB with 431 (over HTTP/2 it resets the \
+stream), and a body that does not arrive in time with 408.
 
 **Signing in.** What is public can be read without a token. For the rest `POST /v1/auth/login` gives an access token, which \
 goes into the header `authorization: Bearer …`, and a refresh token for the next one.
