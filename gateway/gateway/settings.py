@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from meshkit.settings import ServiceSettings
-from meshkit.trusted_issuers import TrustedIssuer
+from meshkit.trusted_issuers import TrustedIssuers
 
 LIMITS = "limits"
 """The name of the rate-limit service, which has no part in the API."""
@@ -109,7 +109,7 @@ class EdgeSettings(BaseSettings):
     )
     token_issuer: str = Field("https://geomesh.local", description="`iss` of the tokens whose callers are told apart.")
     token_audience: str = Field("geomesh", description="`aud` of these tokens.")
-    trusted_issuers: list[TrustedIssuer] = Field(
+    trusted_issuers: TrustedIssuers = Field(
         [],
         description=(
             "Other OpenID providers, the same JSON list as each service has, so that their callers are told apart too; "

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from meshkit.trusted_issuers import TrustedIssuer
+from meshkit.trusted_issuers import TrustedIssuers
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -90,7 +90,7 @@ class ServiceSettings(BaseSettings):
     revocation_poll_seconds: float = Field(
         1.0, gt=0, le=60, description="Time in seconds after which Redis is asked again which tokens were revoked."
     )
-    trusted_issuers: list[TrustedIssuer] = Field(
+    trusted_issuers: TrustedIssuers = Field(
         [],
         description=(
             "Other OpenID providers whose access tokens are accepted, as a JSON list of objects; see "

@@ -1,10 +1,10 @@
 """Other OpenID providers whose access tokens the mesh accepts, and what their claims mean here."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from meshkit.identity import PLANS, PUBLIC_TENANT, ROLES
 
@@ -115,6 +115,19 @@ class TrustedIssuer(BaseModel):
         if self.scope_claim:
             here["scope"] = " ".join(_names(_at(claims, self.scope_claim)))
         return here
+
+
+def _distinct(issuers: list[TrustedIssuer]) -> list[TrustedIssuer]:
+    """Refuses two of one name, whose subjects could not be told apart, and two of one issuer."""
+    for what in ("name", "issuer"):
+        values = [getattr(each, what) for each in issuers]
+        if twice := sorted({value for value in values if values.count(value) > 1}):
+            raise ValueError(f"{what}: {twice[0]} is there twice")
+    return issuers
+
+
+TrustedIssuers = Annotated[list[TrustedIssuer], AfterValidator(_distinct)]
+"""A setting with all of them."""
 
 
 def _at(claims: Mapping[str, Any], path: str) -> object:

@@ -250,6 +250,16 @@ def test_a_trust_without_bounds_is_refused_at_the_start(
         settings(trusted_issuers=[entry(provider, **changes)])
 
 
+@pytest.mark.parametrize(
+    ("changes", "field"), [({"issuer": "https://another.example"}, "name: corp"), ({"name": "twin"}, "issuer: ")]
+)
+def test_two_that_could_not_be_told_apart_are_refused_at_the_start(
+    provider: Provider, changes: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(ValidationError, match=f"{field}.* is there twice"):
+        settings(trusted_issuers=[entry(provider), entry(provider, **changes)])
+
+
 def test_the_settings_come_from_the_environment(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEOMESH_FORGING_TRUSTED_ISSUERS", json.dumps([entry(provider)]))
     assert settings().trusted_issuers[0].issuer == provider.issuer
