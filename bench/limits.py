@@ -15,7 +15,7 @@ from google.protobuf import descriptor_pb2
 from bench.edge import QUERY, SECONDS
 from bench.load import ghz, h2load_rest
 from bench.mesh import UNREACHABLE, Mesh
-from bench.report import Row, ceiling, in_turn, ratio
+from bench.report import Row, ceiling, in_turn, median, ratio
 from geomesh.limits.v1 import limits_pb2
 
 SERVICE, METHOD = "envoy.service.ratelimit.v3.RateLimitService", "ShouldRateLimit"
@@ -49,12 +49,24 @@ def rows(mesh: Mesh) -> Iterator[Row]:
 
 
 def _hop(address: str, protoset: Path) -> Row:
+    """Asks over one connection, as each worker of Envoy does; the machine's own hiccups are left out by the median."""
     protoset.write_bytes(_protocol())
     request = {"domain": "geomesh", "descriptors": [{"entries": [{"key": k, "value": v} for k, v in FACTS.items()]}]}
-    load = ghz(
-        address, f"{SERVICE}.{METHOD}", request, protoset=protoset, seconds=5, in_flight=8, per_second=CALLS_PER_SECOND
-    )
-    return ceiling(f"rate-limit hop at {CALLS_PER_SECOND:,} calls/s, p99", load.p99_ms, "ms", 3.0)
+
+    def p99_ms() -> float:
+        call = f"{SERVICE}.{METHOD}"
+        return ghz(
+            address,
+            call,
+            request,
+            protoset=protoset,
+            seconds=4,
+            in_flight=8,
+            connections=1,
+            per_second=CALLS_PER_SECOND,
+        ).p99_ms
+
+    return ceiling(f"rate-limit hop at {CALLS_PER_SECOND:,} calls/s, p99", median(p99_ms, rounds=5), "ms", 3.0)
 
 
 def _protocol() -> bytes:

@@ -40,6 +40,7 @@ def ghz(
     seconds: float,
     metadata: dict[str, str] | None = None,
     in_flight: int = IN_FLIGHT,
+    connections: int = 4,
     per_second: int = 0,
 ) -> Load:
     """Calls an RPC for a while, as fast as it answers or `per_second`; a list of requests is gone through in turn.
@@ -52,7 +53,7 @@ def ghz(
         file.flush()
         command = [
             *(binary("ghz"), "--insecure", "--protoset", str(protoset), "--call", method, "--data-file", file.name),
-            *("--concurrency", str(in_flight), "--connections", str(min(4, in_flight))),
+            *("--concurrency", str(in_flight), "--connections", str(min(connections, in_flight))),
             *("--duration", f"{seconds}s", "--duration-stop", "wait", "--format", "json"),
             *("--rps", str(per_second)),
             *("--metadata", json.dumps(metadata or {}), address),
