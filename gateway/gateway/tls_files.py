@@ -50,6 +50,8 @@ def write(configuration: Path, edge: EdgeSettings) -> None:
 def missing(edge: EdgeSettings) -> list[tuple[str, Path]]:
     """Returns the settings that name a file which is not there, with the file."""
     named = [(name, getattr(edge, name)) for name in EdgeSettings.model_fields if "tls_" in name]
+    if any(each.jwks_url.startswith("https:") for each in edge.trusted_issuers):
+        named.append(("issuers_ca_path", edge.issuers_ca_path))
     return [(name, path) for name, path in named if path is not None and not path.is_file()]
 
 

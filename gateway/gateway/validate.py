@@ -10,10 +10,19 @@ from gateway.contract import load
 from gateway.render import write
 from gateway.settings import COUNTING, EdgeSettings
 from meshkit.development_ca import issue, subjects
+from meshkit.trusted_issuers import TrustedIssuer
 
 _CERTIFICATES = Path("certificates")
 
 # Both faces of every switch, so that what is rarely on cannot rot.
+_CORP = TrustedIssuer(
+    name="corp",
+    issuer="https://id.example.org",
+    audience="geomesh",
+    jwks_url="https://id.example.org/keys",
+    tenant_claim="org",
+    tenants=("acme",),
+)
 _ENVIRONMENTS = {
     "default": EdgeSettings.model_construct(),
     "with tracing and CORS": EdgeSettings.model_construct(
@@ -25,8 +34,12 @@ _ENVIRONMENTS = {
         mesh_tls_certificate_path=_CERTIFICATES / "edge.pem",
         mesh_tls_key_path=_CERTIFICATES / "edge-key.pem",
         mesh_tls_ca_path=_CERTIFICATES / "ca.pem",
+        strict_transport_seconds=31_536_000,
     ),
-    "without limits": EdgeSettings.model_construct(limits=False, strict_transport_seconds=31_536_000),
+    "with another issuer": EdgeSettings.model_construct(
+        trusted_issuers=[_CORP], issuers_ca_path=_CERTIFICATES / "ca.pem"
+    ),
+    "without limits": EdgeSettings.model_construct(limits=False),
 }
 
 

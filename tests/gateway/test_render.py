@@ -18,6 +18,7 @@ from gateway.local_replies import local_replies
 from gateway.render import render, write
 from gateway.settings import EdgeSettings, addresses
 from geomesh.errors.v1 import errors_pb2
+from meshkit.trusted_issuers import TrustedIssuer
 from tests.gateway.error_form import CODES_BY_HTTP_STATUS
 
 API = load()
@@ -82,6 +83,26 @@ def test_with_tls_every_service_is_known_by_its_own_name() -> None:
         ]
     listeners = [each for each in resources["listeners"] if each["name"] != "keys"]
     assert all("transport_socket" in chain for each in listeners for chain in each["filter_chains"])
+
+
+def test_the_keys_of_another_issuer_are_fetched_from_whoever_proves_to_be_it() -> None:
+    issuer = TrustedIssuer(
+        name="corp",
+        issuer="https://id.example/realms/acme",
+        audience="maps",
+        jwks_url="https://keys.example/certs",
+        tenants=("acme",),
+    )
+    clusters = configuration(trusted_issuers=[issuer])["static_resources"]["clusters"]
+    (cluster,) = (each for each in clusters if each["name"] == "keys-of-corp")
+    (place,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    assert place["endpoint"]["address"]["socket_address"] == {"address": "keys.example", "port_value": 443}
+    socket = cluster["transport_socket"]["typed_config"]
+    assert socket["sni"] == "keys.example"
+    assert socket["common_tls_context"]["validation_context"] == {
+        "trusted_ca": {"filename": "/etc/ssl/certs/ca-certificates.crt"},
+        "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": "keys.example"}}],
+    }
 
 
 def test_without_tls_there_is_none() -> None:
