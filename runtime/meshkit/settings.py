@@ -118,6 +118,16 @@ class ServiceSettings(BaseSettings):
     data_dir: Path = Field(CHECKOUT / "data", description="Folder of the data that loaders read.")
 
     @model_validator(mode="after")
+    def _issuers_are_told_apart(self) -> Self:
+        for what, values in (
+            ("name", [each.name for each in self.trusted_issuers]),
+            ("issuer", [self.token_issuer, *(each.issuer for each in self.trusted_issuers)]),
+        ):
+            if len(set(values)) < len(values):
+                raise ValueError(f"trusted_issuers: each needs its own {what}, or their callers could be confused")
+        return self
+
+    @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:
         prefix = f"{self.model_config.get('env_prefix', '')}TLS_"
         paths = (self.tls_certificate_path, self.tls_key_path, self.tls_ca_path)

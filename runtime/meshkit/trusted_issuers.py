@@ -5,8 +5,9 @@ from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from meshkit.identity import PLANS, PUBLIC_TENANT, ROLES
+from meshkit.identity import PLANS, PUBLIC_TENANT, ROLES, SIGN_IN
 
+_LONGEST_SUBJECT: Final = 255  # OpenID Connect Core 1.0, section 2
 _LOCAL: Final = ("http://127.0.0.1", "http://localhost", "http://[::1]")
 
 
@@ -55,6 +56,8 @@ class TrustedIssuer(BaseModel):
         for role in (self.default_role, *self.roles.values()):
             if role not in ROLES:
                 raise ValueError(f"roles: {role} is none of {', '.join(ROLES)}")
+        if self.name == SIGN_IN:
+            raise ValueError(f"name: {SIGN_IN} is what our own tokens are got by")
         if self.plan not in PLANS:
             raise ValueError(f"plan: {self.plan} is none of {', '.join(PLANS)}")
         if PUBLIC_TENANT in self.tenants:
@@ -70,8 +73,8 @@ class TrustedIssuer(BaseModel):
             ValueError: They name no subject, or no tenant that they may belong to.
         """
         subject = claims.get(self.subject_claim)
-        if not isinstance(subject, str) or not subject:
-            raise ValueError(f"the claim {self.subject_claim} is no text")
+        if not (isinstance(subject, str) and 0 < len(subject) <= _LONGEST_SUBJECT):
+            raise ValueError(f"the claim {self.subject_claim} is no text of 1 to {_LONGEST_SUBJECT} characters")
         tenant = claims.get(self.tenant_claim) if self.tenant_claim else self.tenants[0]
         if tenant not in self.tenants:
             raise ValueError(f"the claim {self.tenant_claim} names no tenant that this issuer speaks for")

@@ -49,6 +49,10 @@ class Issuer:
     """Signs tokens and publishes the key, as the auth service does."""
 
     def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Takes another key, and publishes the old one no more."""
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._id = uuid.uuid4().hex
 

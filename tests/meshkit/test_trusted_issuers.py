@@ -176,7 +176,9 @@ async def test_our_keys_prove_nothing_under_its_name(provider: Provider, trustin
 
 
 @pytest.mark.parametrize(
-    "changes", [{"aud": "another"}, {"iss": "https://another.test"}, {"sub": ""}, {"sub": 7}], ids=str
+    "changes",
+    [{"aud": "another"}, {"iss": "https://another.test"}, {"sub": ""}, {"sub": 7}, {"sub": "x" * 256}],
+    ids=str,
 )
 async def test_refuses_what_is_not_meant_for_us(
     provider: Provider, trusting: Trusting, changes: dict[str, Any]
@@ -239,6 +241,7 @@ async def test_a_scope_claim_narrows_where_the_settings_name_it(provider: Provid
         ({"plan": "gold"}, "plan"),
         ({"audience": ""}, "audience"),
         ({"name": "Corp|"}, "name"),
+        ({"name": "geomesh"}, "name"),
         ({"trust": "all"}, "trust"),
     ],
     ids=str,
@@ -248,6 +251,29 @@ def test_a_trust_without_bounds_is_refused_at_the_start(
 ) -> None:
     with pytest.raises(ValidationError, match=field):
         settings(trusted_issuers=[entry(provider, **changes)])
+
+
+@pytest.mark.parametrize(
+    ("second", "what"),
+    [({"issuer": "https://another.test"}, "name"), ({"name": "other"}, "issuer"), ({"issuer": ISSUER}, "issuer")],
+    ids=str,
+)
+def test_issuers_that_could_be_confused_are_refused_at_the_start(
+    provider: Provider, second: dict[str, Any], what: str
+) -> None:
+    other = {"name": "corp" if what == "name" else "other"} | second
+    both = [entry(provider), entry(provider, **other)]
+    with pytest.raises(ValidationError, match=f"its own {what}"):
+        settings(trusted_issuers=both)
+
+
+async def test_an_account_of_theirs_is_none_of_ours_with_the_same_name(provider: Provider, trusting: Trusting) -> None:
+    ours = await trusting.verifier.verify(trusting.forger.token(sub="f:1", tenant="acme"))
+    theirs = await trusting.verifier.verify(provider.token(sub="f:1"))
+    assert (ours.subject, theirs.subject) == ("f:1", "corp|f:1")
+    trusting.verifier.revoked.adopt([Revocation(Kind.SUBJECT, "f:1", float("inf"), float("inf"))])
+    assert (await trusting.refusal(trusting.forger.token(sub="f:1"))).reason is Reason.TOKEN_REVOKED
+    await trusting.verifier.verify(provider.token(sub="f:1"))
 
 
 def test_the_settings_come_from_the_environment(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
