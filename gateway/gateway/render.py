@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import jinja2
 from pydantic import ValidationError
@@ -80,6 +81,7 @@ def render(contract: Contract, edge: EdgeSettings, clusters: Replicas, descripto
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 -- YAML, no HTML
     )
+    environment.filters["split_url"] = urlsplit
     template = environment.from_string(resources.files("gateway").joinpath("envoy.yaml").read_text())
     collector = edge.otlp_endpoint.removeprefix("http://")
     return template.render(

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from meshkit.settings import ServiceSettings
+from meshkit.trusted_issuers import TrustedIssuer, check_apart
 
 LIMITS = "limits"
 """The name of the rate-limit service, which has no part in the API."""
@@ -105,6 +106,17 @@ class EdgeSettings(BaseSettings):
     )
     token_issuer: str = Field("https://geomesh.local", description="`iss` of the tokens whose callers are told apart.")
     token_audience: str = Field("geomesh", description="`aud` of these tokens.")
+    trusted_issuers: list[TrustedIssuer] = Field(
+        [],
+        description=(
+            "Other OpenID providers whose callers are told apart too, as JSON: what the services and the limits service "
+            "have; see [auth-tokens.md](auth-tokens.md#other-issuers)."
+        ),
+    )
+    authorities_path: Path = Field(
+        Path("/etc/ssl/certs/ca-certificates.crt"),
+        description="File with the authorities (PEM) that vouch for these providers where their keys are at https.",
+    )
     otlp_endpoint: str = Field("", description="gRPC address of an OpenTelemetry collector; empty turns tracing off.")
     trace_sample_ratio: float = Field(
         0.01, ge=0, le=1, description="Share of requests traced among those that come without a trace of their own."
@@ -119,6 +131,11 @@ class EdgeSettings(BaseSettings):
     def mesh_tls(self) -> bool:
         """Whether Envoy and the services prove to each other who they are."""
         return self.mesh_tls_certificate_path is not None
+
+    @model_validator(mode="after")
+    def _issuers_are_told_apart(self) -> Self:
+        check_apart(self.trusted_issuers, self.token_issuer)
+        return self
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from meshkit.trusted_issuers import TrustedIssuer
+from meshkit.trusted_issuers import TrustedIssuer, check_apart
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -119,12 +119,7 @@ class ServiceSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _issuers_are_told_apart(self) -> Self:
-        for what, values in (
-            ("name", [each.name for each in self.trusted_issuers]),
-            ("issuer", [self.token_issuer, *(each.issuer for each in self.trusted_issuers)]),
-        ):
-            if len(set(values)) < len(values):
-                raise ValueError(f"trusted_issuers: each needs its own {what}, or their callers could be confused")
+        check_apart(self.trusted_issuers, self.token_issuer)
         return self
 
     @model_validator(mode="after")

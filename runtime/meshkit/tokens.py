@@ -84,7 +84,7 @@ class TokenVerifier:
                 JwksClient(
                     settings,
                     fetch_over_http(each.jwks_url),
-                    name=f"keys-of-{each.name}",
+                    name=each.keys,
                     on_withdrawal=self._forget_all,
                 ),
                 each,

@@ -1,7 +1,8 @@
 """Other OpenID providers whose access tokens the mesh accepts, and what their claims mean here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -49,6 +50,8 @@ class TrustedIssuer(BaseModel):
         local = any(value.startswith((f"{host}:", f"{host}/")) for host in _LOCAL)
         if not (value.startswith("https://") or local):
             raise ValueError("must begin with https://, or lead to this machine")
+        if not urlsplit(value).hostname:
+            raise ValueError("must name a host")
         return value
 
     @model_validator(mode="after")
@@ -66,6 +69,25 @@ class TrustedIssuer(BaseModel):
             raise ValueError("tenants: without tenant_claim there must be exactly one")
         return self
 
+    @property
+    def keys(self) -> str:
+        """What its key set, and all that is told by it, is called."""
+        return f"keys-of-{self.name}"
+
+    @property
+    def subject_key(self) -> str:
+        """The name under which the edge tells the limits service the subject of a verified token."""
+        return f"subject-of-{self.name}"
+
+    @property
+    def tenant_key(self) -> str:
+        """The name under which it tells the tenant."""
+        return f"tenant-of-{self.name}"
+
+    def subject_here(self, subject: str) -> str:
+        """Returns what a subject of theirs is called here."""
+        return f"{self.name}|{subject}"
+
     def claims_here(self, claims: Mapping[str, Any]) -> dict[str, Any]:
         """Returns what verified claims of theirs mean in the words of our own tokens.
 
@@ -81,7 +103,7 @@ class TrustedIssuer(BaseModel):
         given = [self.roles[name] for name in _names(_at(claims, self.roles_claim)) if name in self.roles]
         token_id, client = claims.get("jti"), claims.get("client_id", claims.get("azp"))
         here = {
-            "sub": f"{self.name}|{subject}",
+            "sub": self.subject_here(subject),
             "tenant": tenant,
             "roles": list(dict.fromkeys(given)) or [self.default_role],
             "plan": self.plan,
@@ -93,6 +115,21 @@ class TrustedIssuer(BaseModel):
         if self.scope_claim:
             here["scope"] = " ".join(_names(_at(claims, self.scope_claim)))
         return here
+
+
+def check_apart(issuers: Iterable[TrustedIssuer], own_issuer: str) -> None:
+    """Returns when no caller of one issuer could be taken for another's, or for one of our own.
+
+    Raises:
+        ValueError: Two have the same name or the same `iss`, or one has ours.
+    """
+    trusted = tuple(issuers)
+    for what, values in (
+        ("name", [each.name for each in trusted]),
+        ("issuer", [own_issuer, *(each.issuer for each in trusted)]),
+    ):
+        if len(set(values)) < len(values):
+            raise ValueError(f"trusted_issuers: each needs its own {what}, or their callers could be confused")
 
 
 def _at(claims: Mapping[str, Any], path: str) -> object:

@@ -81,3 +81,16 @@ async def test_a_race_between_a_thief_and_an_owner_leaves_one_family_or_none(sta
         assert len(successors) == 1
         assert await one.arrange("SELECT count(*) FROM auth.sessions WHERE ended_at IS NULL") <= 1
         assert await one.arrange("SELECT count(*) FROM auth.sessions") == 1
+
+
+async def test_a_reuse_that_cannot_be_recorded_is_dealt_with_when_it_can(auth: Auth) -> None:
+    token = (await auth.login()).refresh_token
+    await auth.refresh(token)
+    await auth.pass_time("31 s")
+    await auth.arrange("ALTER FUNCTION auth.append_audit_event RENAME TO away")
+    assert (await refusal(auth.refresh(token))).reason is Reason.INTERNAL
+    assert await auth.arrange("SELECT count(*) FROM auth.sessions WHERE ended_at IS NULL") == 1
+    await auth.arrange("ALTER FUNCTION auth.away RENAME TO append_audit_event")
+    assert (await refusal(auth.refresh(token))).reason is Reason.REFRESH_TOKEN_INVALID
+    assert await auth.arrange("SELECT count(*) FROM auth.sessions WHERE ended_at IS NULL") == 0
+    assert [event for event, _, _, _ in await auth.audit()].count("session.reused") == 1

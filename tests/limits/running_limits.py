@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +95,7 @@ class Limits:
 
 @asynccontextmanager
 async def running_limits(
-    folder: Path, *, plans: dict[str, int] | None = None, **settings: Any
+    folder: Path, *, plans: Mapping[str, object] | None = None, **settings: Any
 ) -> AsyncIterator[Limits]:
     """Runs everything.
 
@@ -170,7 +170,7 @@ def start_store(port: int, folder: Path) -> "subprocess.Popen[bytes]":
 
 
 def start_limits(
-    port: int, metrics_port: int, counting_port: int, store_port: int, log: Path, plans: dict[str, int]
+    port: int, metrics_port: int, counting_port: int, store_port: int, log: Path, plans: Mapping[str, object]
 ) -> "subprocess.Popen[bytes]":
     """Starts one replica of the limits service."""
     variables = {

@@ -70,6 +70,7 @@ class Plans:
         streams = Limit("streams a minute", "streams_per_minute", settings.streams_per_minute, _MINUTE_MS)
         batches = Limit("batch calls an hour", "batch_calls_per_hour", settings.batch_calls_per_hour, _HOUR_MS)
         sign_ins = Limit("calls an hour without an account", "", settings.sign_ins_per_hour, _HOUR_MS)
+        self._issuers = settings.trusted_issuers
         self._limits: dict[tuple[str, str], tuple[Limit, ...]] = {}
         for plan, calls in hourly.items():
             self._limits |= {
@@ -84,13 +85,13 @@ class Plans:
 
         Args:
             facts: What the edge says of it: `kind` and the address, and of a caller with a good token `tenant`,
-                `subject` and `plan`.
+                `subject` and `plan`, or what the token of another issuer says, under names with the issuer's in it.
 
         Raises:
             ValueError: The edge says too little, so that nobody could be charged.
         """
         kind, address = facts.get("kind", ""), facts.get(ADDRESS, "")
-        tenant, subject, plan = facts.get("tenant", ""), facts.get("subject", ""), facts.get("plan", PLANS[0])
+        tenant, subject, plan = self._caller(facts)
         known = bool(tenant and subject) and kind != SIGN_IN
         if kind not in KINDS or not (known or address):
             raise ValueError(f"the edge sends facts that name nobody: {dict(facts)}")
@@ -102,3 +103,13 @@ class Plans:
             limits=limits,
             counters=tuple(f"{_COUNTED}{each.name.replace(' ', '_')}:{who}" for each in limits),
         )
+
+    def _caller(self, facts: Mapping[str, str]) -> tuple[str, str, str]:
+        """Returns tenant, subject and plan; what is not known is empty."""
+        for issuer in self._issuers:
+            subject = facts.get(issuer.subject_key, "")
+            tenant = facts.get(issuer.tenant_key, "") if issuer.tenant_claim else issuer.tenants[0]
+            # A tenant that it may not speak for is none: each service refuses such a token.
+            if subject and tenant in issuer.tenants:
+                return tenant, issuer.subject_here(subject), issuer.plan
+        return facts.get("tenant", ""), facts.get("subject", ""), facts.get("plan", PLANS[0])
