@@ -76,7 +76,7 @@ class Server:
     def end_unproven(self) -> None:
         """Ends the streams whose caller's token was signed with a key that is not published any more."""
         for task, call in tuple(self.calls.items()):
-            if call.identity.token_id and not self.tokens.knows_key_of(call.text(AUTHORIZATION).partition(" ")[2]):
+            if call.identity.subject and not self.tokens.knows_key_of(call.text(AUTHORIZATION).partition(" ")[2]):
                 self.end(task, call, withdrawn())
 
     def end(self, task: asyncio.Task[Any], call: RequestContext, cause: MeshError) -> None:

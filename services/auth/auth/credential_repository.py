@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime, timedelta
+from typing import Final
 
 import asyncpg
 
@@ -16,6 +17,9 @@ from auth.service_accounts import NewServiceAccount, ServiceAccount
 from meshkit.identity import Identity
 from meshkit.postgres import Connection, Postgres
 from meshkit.revocations import Kind, Revocation
+
+_MOST_FORGOTTEN: Final = 5_000
+"""Sessions that are forgotten at one time: the statement must not take long."""
 
 
 class ApiKeyRepository:
@@ -175,8 +179,9 @@ class RevocationRepository:
         return covered
 
     async def forget_old(self) -> None:
-        """Forgets what covers no token any more."""
+        """Forgets what covers no token any more, and sessions that ended by themselves."""
         await self._database.execute(QUERIES["forget_revocations"])
+        await self._database.execute(QUERIES["forget_sessions"], _MOST_FORGOTTEN)
 
 
 async def _record_key(connection: Connection, event: str, account_id: str, tenant: str, key_id: str) -> None:

@@ -192,6 +192,17 @@ SELECT EXISTS (
 DELETE FROM auth.revocations
 WHERE until <= now() - interval '1 hour';
 
+-- name: forget_sessions
+-- Forgets sessions, so many ($1) at most, that nobody can go on with since a day, and with them the tokens they spent. What
+-- was ended stays until its last token would have expired, so that a copy of one is still recognized.
+DELETE FROM auth.sessions
+WHERE session_id IN (
+  SELECT session_id FROM auth.sessions
+  WHERE expires_at <= now() - interval '1 day'
+  LIMIT $1::int4
+  FOR UPDATE SKIP LOCKED
+);
+
 -- name: take_turn
 -- Waits until nobody else adds to what a text ($1) names, and keeps others waiting until the transaction ends, so that
 -- what is counted before something is added stays true.
