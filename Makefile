@@ -30,9 +30,10 @@ load: bootstrap ## Start the stores and load the data that is missing
 certs: bootstrap ## Make the certificates for GEOMESH_TLS=1 that are missing or expire soon; RENEW=1 for all
 	@$(LOCAL) certs
 
-protos: bootstrap ## Write what is generated: the stubs in runtime/, the OpenAPI document, and pages of docs/
+protos: bootstrap ## Write what is generated: stubs, the client's services, the OpenAPI document, and pages of docs/
 	@mkdir -p .run && $(PYTHON) protos/generate.py --image .run/protos.binpb
 	@$(PYTHON) -m gateway.openapi --image .run/protos.binpb
+	@$(PYTHON) protos/client_services.py
 	@$(PYTHON) -m geomesh_local.settings_page
 
 check: bootstrap ## Judge format, lint, types, imports, protos, edge, links, containers

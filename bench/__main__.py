@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from bench import air, auth, edge, entities, footprint, geocoding, limits, profile, report, tls
+from bench import accounts, air, auth, edge, entities, footprint, geocoding, limits, profile, report, tls
 from bench.load import binary
 from bench.mesh import Mesh, mesh, settle
 
@@ -23,7 +23,6 @@ ONE_REPLICA: dict[str, Callable[[Mesh], Iterator[report.Row]]] = {
     "geocoding": geocoding.rows,
     "entities": entities.rows,
     "ingest": air.ingest,
-    "refresh": auth.refreshing,
 }
 TWO_REPLICAS: dict[str, Callable[[Mesh], Iterator[report.Row]]] = {
     "rest-2": partial(edge.rest, replicas=2, at_least=0.75)
@@ -32,6 +31,7 @@ ALONE: dict[str, Callable[[], Iterator[report.Row]]] = {
     "load": footprint.gazetteer_load,
     "second-up": footprint.second_up,
     "tokens": auth.verification,
+    "accounts": accounts.rows,
 }
 
 PROFILE = "profile"

@@ -1,45 +1,25 @@
-"""Tokens: what verifying and refreshing cost, also with many accounts and sessions."""
+"""Tokens: what verifying one costs, beside what PyJWT alone needs for it."""
 
 import asyncio
 import json
-import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import asyncpg
 import jwt
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from auth.access_tokens import AccessTokens
 from auth.accounts import Account
-from auth.refresh_tokens import digest
 from auth.signing_keys import generate
-from bench.load import ghz
-from bench.mesh import Mesh
-from bench.report import Row, ceiling, floor, median, ratio
+from bench.report import Row, ceiling, median
 from meshkit.revocations import Kind, Revocation
 from meshkit.settings import ServiceSettings
 from meshkit.tokens import TokenVerifier
 
-REFRESH: Final = "geomesh.auth.v1.AuthService.RefreshToken"
-SECONDS: Final = 3.0
-TOKENS: Final = 6_000
-USERS: Final = 1_000_000
-SESSIONS: Final = 100_000
+_ISSUER: Final = "https://geomesh.local"
+_AUDIENCE: Final = "geomesh"
+_TOKENS: Final = 2_000
 _REVOKED: Final = 10_000
-
-_ADD_ACCOUNTS: Final = """
-INSERT INTO auth.accounts (email, password_hash, tenant_id, roles, plan)
-SELECT 'bench-' || n || '@bench.example', 'none', 'bench', '{user}', 'user' FROM generate_series($1::int, $2::int) AS n
-"""
-_ADD_SESSIONS: Final = """
-INSERT INTO auth.sessions (session_id, account_id, tenant_id, token_digest, expires_at)
-SELECT gen_random_uuid(), a.account_id, 'bench', t.digest, now() + interval '30 days'
-FROM unnest($1::bytea[]) WITH ORDINALITY AS t (digest, n)
-JOIN auth.accounts AS a ON a.email = 'bench-' || (t.n % $2::int) || '@bench.example'
-"""
-_CLEAR: Final = "DELETE FROM auth.accounts WHERE email LIKE 'bench-%@bench.example'"
 
 
 class Settings(ServiceSettings, service="bench"):
@@ -52,10 +32,10 @@ def verification() -> Iterator[Row]:
     Nothing is waited for, so that the processor's time is taken, which what else the machine does changes least.
     """
     key = generate()
-    issuer = AccessTokens("https://geomesh.local", "geomesh", 900)
-    tokens = [issuer.issue(Account("someone", "acme", ("user",), "user"), key, session_id="s") for _ in range(2_000)]
+    issuer = AccessTokens(_ISSUER, _AUDIENCE, 900)
+    someone = Account("4b1c5f3e-27f4-4f0e-9d0b-0f6f0f8a2c11", "acme", ("user",), "user")
+    tokens = [issuer.issue(someone, key, session_id=someone.id) for _ in range(_TOKENS)]
     public = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.private.public_key()))
-    assert isinstance(key.private, ec.EllipticCurvePrivateKey)
 
     async def published() -> Mapping[str, Any]:
         return {"keys": [{**public, "kid": key.public.key_id, "alg": "ES256", "use": "sig"}]}
@@ -88,57 +68,11 @@ def verification() -> Iterator[Row]:
         verify = jwt.PyJWK({**public, "alg": "ES256"}, "ES256")
         started = time.process_time()
         for token in tokens:
-            jwt.decode(token, verify, ["ES256"], audience="geomesh", issuer="https://geomesh.local")
+            jwt.decode(token, verify, ["ES256"], audience=_AUDIENCE, issuer=_ISSUER)
         return (time.process_time() - started) / len(tokens)
 
-    library = median(lambda: alone() * 1e6)
-    yield ceiling(
-        f"access token verified for the first time; PyJWT alone {library:.0f} µs",
-        median(lambda: asyncio.run(first()) * 1e6),
-        "µs",
-        100,
-    )
+    # In turn, and the best of each: the same work never takes less time than it takes.
+    pairs = [(asyncio.run(first()) * 1e6, alone() * 1e6) for _ in range(5)]
+    ours, library = (min(each) for each in zip(*pairs, strict=True))
+    yield ceiling(f"access token (ES256) verified for the first time; PyJWT alone {library:.0f} µs", ours, "µs", 100)
     yield ceiling("access token verified again", median(lambda: asyncio.run(again()) * 1e6), "µs", 3)
-
-
-def refreshing(mesh: Mesh) -> Iterator[Row]:
-    """Refresh tokens, each used once, by one process; then the same beside a million accounts."""
-    few = _measured(mesh, 10)
-    yield floor("RefreshToken, one process", few, "calls/s", 500)
-    _arrange(mesh, lambda owner: owner.execute(_ADD_ACCOUNTS, 10, USERS))
-    _arrange(mesh, lambda owner: _add_sessions(owner, SESSIONS, USERS))
-    try:
-        _arrange(mesh, lambda owner: owner.execute("ANALYZE auth.accounts, auth.sessions"))
-        many = _measured(mesh, USERS)
-        yield ratio(f"RefreshToken with {USERS:,} accounts and {SESSIONS:,} sessions / few", many, few, "calls/s", 0.9)
-    finally:
-        _arrange(mesh, lambda owner: owner.execute(_CLEAR))
-
-
-def _measured(mesh: Mesh, accounts: int) -> float:
-    def once() -> float:
-        tokens = _arrange(mesh, lambda owner: _add_sessions(owner, TOKENS, accounts))
-        requests = [{"refresh_token": token} for token in tokens]
-        return ghz(mesh.address("auth"), REFRESH, requests, protoset=mesh.protoset, seconds=SECONDS).per_second
-
-    if accounts < USERS:
-        _arrange(mesh, lambda owner: owner.execute(_CLEAR))
-        _arrange(mesh, lambda owner: owner.execute(_ADD_ACCOUNTS, 0, accounts))
-    return median(once)
-
-
-async def _add_sessions(owner: asyncpg.Connection, number: int, accounts: int) -> list[str]:
-    tokens = [secrets.token_urlsafe(32) for _ in range(number)]
-    await owner.execute(_ADD_SESSIONS, [digest(token) for token in tokens], accounts)
-    return tokens
-
-
-def _arrange(mesh: Mesh, work: Callable[[Any], Awaitable[Any]]) -> Any:
-    async def connected() -> Any:
-        owner = await asyncpg.connect(mesh.stack.owner_dsn())
-        try:
-            return await work(owner)
-        finally:
-            await owner.close()
-
-    return asyncio.run(connected())

@@ -106,6 +106,10 @@ class JwksClient:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def holds(self, key_id: str) -> bool:
+        """Tells whether the key with this id is here, without asking anyone."""
+        return key_id in self._keys
+
     async def find(self, key_id: str) -> VerificationKey | None:
         """Returns the key with this id; asks for the keys again when it is unknown, but not for every such id.
 

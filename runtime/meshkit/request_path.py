@@ -29,12 +29,13 @@ from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from meshkit import gates, status, telemetry
-from meshkit.context import CURRENT, TRACEPARENT, RequestContext, current
+from meshkit.context import AUTHORIZATION, CURRENT, TRACEPARENT, RequestContext, current
 from meshkit.errors import DeadlineExceeded, MeshError, PermissionDenied, Reason, Unavailable
+from meshkit.jws import expired
 from meshkit.policy import Method
 from meshkit.settings import ServiceSettings
 from meshkit.tls import peer_check
-from meshkit.tokens import TokenVerifier, revoked
+from meshkit.tokens import TokenVerifier, revoked, withdrawn
 
 Call = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Any]]
 """A handler: takes the request, or the iterator of requests, and returns the reply, or writes many and returns None."""
@@ -69,9 +70,20 @@ class Server:
     def end_revoked(self) -> None:
         """Ends the streams whose caller's token is revoked: a stream lives longer than a call, and its right may not."""
         for task, call in tuple(self.calls.items()):
-            if call.ended_by is None and self.tokens.revoked.covers(call.identity):
-                call.ended_by = revoked()
-                task.cancel()
+            if self.tokens.revoked.covers(call.identity):
+                self.end(task, call, revoked())
+
+    def end_unproven(self) -> None:
+        """Ends the streams whose caller's token was signed with a key that is not published any more."""
+        for task, call in tuple(self.calls.items()):
+            if call.identity.subject and not self.tokens.knows_key_of(call.text(AUTHORIZATION).partition(" ")[2]):
+                self.end(task, call, withdrawn())
+
+    def end(self, task: asyncio.Task[Any], call: RequestContext, cause: MeshError) -> None:
+        """Ends a stream, whose caller is told why."""
+        if call.ended_by is None:
+            call.ended_by = cause
+            task.cancel()
 
 
 def wrap(method: Method, server: Server, handler: Callable[..., Any]) -> Call:
@@ -201,6 +213,8 @@ def _gated(method: Method, server: Server, handler: Callable[..., Any]) -> Call:
     made = [make(method, server) for make, _reason in gates.GATES]
     passed = tuple(gate for gate in made if gate is not None)
     handle = _writing(server, handler) if method.response_streaming else handler
+    if method.request_streaming or method.response_streaming:
+        handle = _while_token_lasts(server, handle)
 
     async def work(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         call = current()
@@ -213,6 +227,29 @@ def _gated(method: Method, server: Server, handler: Callable[..., Any]) -> Call:
         return await handle(gates.checked(request) if method.request_streaming else request, context)
 
     return work
+
+
+def _while_token_lasts(server: Server, handle: Call) -> Call:
+    """Ends a stream when its caller's token expires, since nobody would look at the token again.
+
+    One that was opened in the leeway after the token's end has that long.
+    """
+
+    async def handled(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        call, task = current(), asyncio.current_task()
+        assert task is not None  # noqa: S101 -- gRPC runs every handler in a task
+        left_seconds = call.identity.expires_at - time.time()
+        if left_seconds == float("inf"):
+            return await handle(request, context)
+        if left_seconds <= 0:
+            left_seconds = max(0.0, left_seconds + server.settings.token_leeway_seconds)
+        timer = asyncio.get_running_loop().call_later(left_seconds, server.end, task, call, expired())
+        try:
+            return await handle(request, context)
+        finally:
+            timer.cancel()
+
+    return handled
 
 
 def _writing(server: Server, handler: Callable[..., AsyncIterator[Any]]) -> Call:

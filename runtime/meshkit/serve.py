@@ -116,6 +116,7 @@ async def running(
         tokens = tokens or TokenVerifier(settings, _fetch_jwks(auth.channel))
         path = request_path.Server(settings, tokens, tracer)
         tokens.revoked.listen(path.end_revoked)
+        tokens.listen_for_withdrawals(path.end_unproven)
         telemetry.IN_WORK.set_function(lambda: path.in_work)
         server = grpc.aio.server(options=_options(settings))
         # Who asks nobody for a token needs neither keys nor Redis to judge one.

@@ -118,6 +118,12 @@ class ServiceSettings(BaseSettings):
     data_dir: Path = Field(CHECKOUT / "data", description="Folder of the data that loaders read.")
 
     @model_validator(mode="after")
+    def _own_tokens_are_told_apart(self) -> Self:
+        if any(each.issuer == self.token_issuer for each in self.trusted_issuers):
+            raise ValueError(f"trusted_issuers: issuer: {self.token_issuer} is that of our own tokens")
+        return self
+
+    @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:
         prefix = f"{self.model_config.get('env_prefix', '')}TLS_"
         paths = (self.tls_certificate_path, self.tls_key_path, self.tls_ca_path)

@@ -6,8 +6,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from meshkit.identity import PLANS, PUBLIC_TENANT, ROLES
+from meshkit.identity import PLANS, PUBLIC_TENANT, ROLES, SIGN_IN
 
+_LONGEST_SUBJECT: Final = 255  # OpenID Connect Core 1.0, section 2
 _LOCAL: Final = ("http://127.0.0.1", "http://localhost", "http://[::1]")
 
 
@@ -60,6 +61,8 @@ class TrustedIssuer(BaseModel):
         local = any(value.startswith((f"{host}:", f"{host}/")) for host in _LOCAL)
         if not (value.startswith("https://") or local):
             raise ValueError("must begin with https://, or lead to this machine")
+        if not urlsplit(value).hostname:
+            raise ValueError("must name a host")
         return value
 
     @model_validator(mode="after")
@@ -67,6 +70,8 @@ class TrustedIssuer(BaseModel):
         for role in (self.default_role, *self.roles.values()):
             if role not in ROLES:
                 raise ValueError(f"roles: {role} is none of {', '.join(ROLES)}")
+        if self.name == SIGN_IN:
+            raise ValueError(f"name: {SIGN_IN} is what our own tokens are got by")
         if self.plan not in PLANS:
             raise ValueError(f"plan: {self.plan} is none of {', '.join(PLANS)}")
         if PUBLIC_TENANT in self.tenants:
@@ -85,13 +90,17 @@ class TrustedIssuer(BaseModel):
         Raises:
             ValueError: They name no subject, or no tenant that they may belong to.
         """
-        if not isinstance(subject, str) or not subject:
-            raise ValueError(f"the claim {self.subject_claim} is no text")
+        if not (isinstance(subject, str) and 0 < len(subject) <= _LONGEST_SUBJECT):
+            raise ValueError(f"the claim {self.subject_claim} is no text of 1 to {_LONGEST_SUBJECT} characters")
         if not self.tenant_claim:
             tenant = self.tenants[0]
         if not isinstance(tenant, str) or tenant not in self.tenants:
             raise ValueError(f"the claim {self.tenant_claim} names no tenant that this issuer speaks for")
-        return f"{self.name}|{subject}", tenant
+        return self.subject_here(subject), tenant
+
+    def subject_here(self, subject: str) -> str:
+        """Returns what a subject of theirs is called here."""
+        return f"{self.name}|{subject}"
 
     def claims_here(self, claims: Mapping[str, Any]) -> dict[str, Any]:
         """Returns what verified claims of theirs mean in the words of our own tokens.

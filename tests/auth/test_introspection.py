@@ -9,7 +9,8 @@ from geomesh.auth.v1 import auth_pb2 as pb
 from meshkit.errors import Reason
 from meshkit.postgres import Postgres
 from tests.auth.conftest import Auth, Start, refusal
-from tests.auth.programs import by_key, create_key, introspect
+from tests.auth.programs import bearer, by_key, create_key, introspect
+from tests.meshkit.test_trusted_issuers import Provider, entry
 
 
 async def test_an_access_token_says_what_it_holds(auth: Auth) -> None:
@@ -108,3 +109,22 @@ async def test_what_is_never_kept_says_so(auth: Auth) -> None:
     request = pb.ExchangeTokenRequest(grant_type="api_key", api_key=made.key)
     call: grpc.aio.UnaryUnaryCall[pb.ExchangeTokenRequest, pb.AccessToken] = auth.stub.ExchangeToken(request)
     assert dict(await call.initial_metadata())["cache-control"] == "no-store"
+
+
+async def test_a_token_of_another_issuer_is_told_as_such_and_opens_no_accounts_of_ours(start: Start) -> None:
+    provider = Provider()
+    try:
+        async with start(trusted_issuers=[entry(provider)]) as auth:
+            await auth.add()
+            theirs, ours = provider.token(), (await auth.login()).access_token
+            await auth.who(ours)
+            told = await introspect(auth, ours, theirs)
+            assert (told.active, told.iss, told.aud) == (True, provider.issuer, "maps")
+            assert (told.sub, told.tenant, list(told.roles)) == ("corp|f:1", "acme", ["tenant_admin"])
+            assert (await introspect(auth, ours, ours)).iss == auth.settings.token_issuer
+            assert not (await auth.stub.ListSessions(pb.ListSessionsRequest(), metadata=bearer(theirs))).sessions
+            error = await refusal(create_key(auth, theirs))
+            assert error.reason is Reason.PERMISSION_MISSING
+            assert (await refusal(auth.refresh(theirs))).reason is Reason.REFRESH_TOKEN_INVALID
+    finally:
+        provider.close()

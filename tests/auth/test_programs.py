@@ -1,5 +1,6 @@
 """Tokens for programs: API keys, service accounts, scopes."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -146,9 +147,12 @@ async def test_a_key_cannot_make_another_key(auth: Auth) -> None:
 
 async def test_an_account_has_only_so_many_keys(auth: Auth) -> None:
     token = (await auth.login()).access_token
-    for _ in range(MOST_KEYS):
-        await create_key(auth, token)
+    await auth.who(token)
+    made = await asyncio.gather(*(create_key(auth, token) for _ in range(MOST_KEYS + 10)), return_exceptions=True)
+    assert [isinstance(each, pb.CreateApiKeyResponse) for each in made].count(True) == MOST_KEYS
     assert isinstance(await refusal(create_key(auth, token)), ResourceExhausted)
+    recorded = [event for event, _, _, _ in await auth.audit()]
+    assert recorded.count("api_key.created") == MOST_KEYS
 
 
 async def test_a_key_of_someone_else_is_not_found(auth: Auth) -> None:

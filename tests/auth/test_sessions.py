@@ -7,6 +7,7 @@ import grpc
 import redis.asyncio
 
 from auth import revocation
+from auth.credential_repository import RevocationRepository
 from geomesh.auth.v1 import auth_pb2 as pb
 from meshkit.errors import Reason
 from meshkit.postgres import Postgres
@@ -222,3 +223,20 @@ async def _accepted(auth: Auth, token: str) -> pb.WhoAmIResponse:
 
 async def _facts(auth: Auth, caller: str, token: str) -> pb.IntrospectTokenResponse:
     return await auth.stub.IntrospectToken(pb.IntrospectTokenRequest(token=token), metadata=bearer(caller))
+
+
+async def test_sessions_that_nobody_goes_on_with_are_forgotten_in_time(auth: Auth) -> None:
+    await auth.add("rare@acme.example")
+    gone = (await auth.login("rare@acme.example")).refresh_token
+    await auth.refresh(gone)
+    await auth.pass_time("31 days")
+    kept = (await auth.login()).refresh_token
+    database = Postgres(auth.settings)
+    await database.start()
+    try:
+        await RevocationRepository(database).forget_old()
+    finally:
+        await database.close()
+    assert await auth.arrange("SELECT count(*) FROM auth.sessions") == 1
+    assert await auth.arrange("SELECT count(*) FROM auth.spent_tokens") == 0
+    assert (await auth.refresh(kept)).refresh_token

@@ -7,12 +7,18 @@ import time
 import uuid
 from typing import Any
 
+import asyncpg
 import grpc
 import httpx
 import jwt
 import pytest
+from pydantic import SecretStr
 
+from auth.settings import Settings
+from auth.signing_keys import KeySeal
 from geomesh.spatial_index.v1 import spatial_index_pb2, spatial_index_pb2_grpc
+from tests.attacks import attacks
+from tests.meshkit.forging import Forger
 from tests.running_mesh import Mesh
 
 OWN = ("/v1/entities/nobody", "/v1/trajectories/nobody")
@@ -94,6 +100,35 @@ async def test_no_call_fails_while_the_key_changes(mesh: Mesh, client: httpx.Asy
         assert answer.status_code == 404, answer.text
     assert failed == []
     assert len(kids) == 2
+
+
+async def forger_of(mesh: Mesh) -> Forger:
+    """Returns someone who has stolen the mesh's signing key."""
+    connection = await asyncpg.connect(mesh.stack.owner_dsn())
+    try:
+        sealed = await connection.fetchval(
+            "SELECT sealed FROM auth.signing_keys WHERE signs_from <= now() ORDER BY signs_from DESC LIMIT 1"
+        )
+    finally:
+        await connection.close()
+    settings = Settings(key_encryption_key=SecretStr(mesh.stack.credentials["key_encryption"]))
+    key = KeySeal(settings.derive_keys("signing keys")).open(sealed)
+    return Forger(key.public.key_id, key.private, issuer=settings.token_issuer, audience=settings.token_audience)
+
+
+async def test_the_edge_and_every_service_refuse_what_is_no_access_token(mesh: Mesh, client: httpx.AsyncClient) -> None:
+    forger, pair = await forger_of(mesh), await login(client, create_user(mesh, "attacked"))
+    for path in OWN:
+        answer = await client.get(path, headers=authorization(forger.token(tenant="attacked")))
+        assert answer.status_code == 404, answer.text  # the key is the right one
+    otherwise = {}
+    for name, (token, reason) in attacks(forger, pair["refreshToken"]).items():
+        for path in OWN:
+            answer = await client.get(path, headers=authorization(token))
+            told = {each.get("reason") for each in answer.json()["details"]}
+            if answer.status_code != 401 or reason not in told:
+                otherwise[name, path] = answer.text
+    assert otherwise == {}
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,9 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     (folder / "runtime").mkdir()
     subprocess.run([sys.executable, folder / "protos/generate.py"], check=True)
     geomesh.__path__.append(str(folder / "runtime/geomesh"))
-    return importlib.import_module("geomesh.probe.v1.probe_pb2_grpc")
+    module = importlib.import_module("geomesh.probe.v1.probe_pb2_grpc")
+    geomesh.__path__.pop()  # who looks for the services of the mesh in the same process shall not find this one
+    return module
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +51,10 @@ class Issuer:
     """Signs tokens and publishes the key, as the auth service does."""
 
     def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Takes another key, and publishes the old one no more."""
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._id = uuid.uuid4().hex
 

@@ -29,9 +29,17 @@ def settings(**changes: Any) -> Settings:
 class Forger:
     """Holds a key that is published, and signs with it whatever it is told to."""
 
-    def __init__(self, key_id: str = "key-1") -> None:
+    def __init__(
+        self,
+        key_id: str = "key-1",
+        private: ec.EllipticCurvePrivateKey | None = None,
+        *,
+        issuer: str = ISSUER,
+        audience: str = AUDIENCE,
+    ) -> None:
         self.key_id = key_id
-        self.private = ec.generate_private_key(ec.SECP256R1())
+        self.private = private or ec.generate_private_key(ec.SECP256R1())
+        self.issuer, self.audience = issuer, audience
         self.public_pem = self.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     def jwk(self, **changes: Any) -> dict[str, Any]:
@@ -43,8 +51,8 @@ class Forger:
         """Returns right claims with `changes`, and without one of them."""
         now = int(time.time())
         right = {
-            "iss": ISSUER,
-            "aud": AUDIENCE,
+            "iss": self.issuer,
+            "aud": self.audience,
             "sub": "someone",
             "jti": uuid.uuid4().hex,
             "iat": now,

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from geomesh.options.v1 import options_pb2
 from meshkit.errors import Reason, Unauthenticated, Unavailable
-from meshkit.tokens import MAX_TOKEN_BYTES, TokenVerifier
+from meshkit.jws import MAX_TOKEN_BYTES
+from meshkit.tokens import TokenVerifier
 from tests.meshkit.forging import AUDIENCE, ISSUER, Forger, base64url, dump, settings
 
 FORGER = Forger()
@@ -191,6 +192,12 @@ async def test_refuses_a_token_without_a_claim(mesh: Mesh, claim: str) -> None:
         {"exp": [1]},
         {"iat": "yesterday"},
         {"nbf": "tomorrow"},
+        {"nbf": None},
+        {"exp": True},
+        {"exp": float("nan")},
+        {"exp": float("inf")},
+        {"exp": 10**400},
+        {"iat": float("-inf")},
     ],
     ids=str,
 )

@@ -8,15 +8,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
+import grpc
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import ValidationError
 
 from geomesh.options.v1 import options_pb2
+from meshkit.context import current
 from meshkit.errors import Reason, Unauthenticated
 from meshkit.revocations import Kind, Revocation
 from meshkit.tokens import TokenVerifier
+from tests.meshkit.conftest import Start
 from tests.meshkit.forging import ISSUER, Forger, settings
 
 AUDIENCE = "maps"
@@ -176,7 +179,9 @@ async def test_our_keys_prove_nothing_under_its_name(provider: Provider, trustin
 
 
 @pytest.mark.parametrize(
-    "changes", [{"aud": "another"}, {"iss": "https://another.test"}, {"sub": ""}, {"sub": 7}], ids=str
+    "changes",
+    [{"aud": "another"}, {"iss": "https://another.test"}, {"sub": ""}, {"sub": 7}, {"sub": "x" * 256}],
+    ids=str,
 )
 async def test_refuses_what_is_not_meant_for_us(
     provider: Provider, trusting: Trusting, changes: dict[str, Any]
@@ -231,6 +236,7 @@ async def test_a_scope_claim_narrows_where_the_settings_name_it(provider: Provid
         ({"jwks_url": "http://idp.example/jwks"}, "jwks_url"),
         ({"jwks_url": "http://127.0.0.1.attacker.example/jwks"}, "jwks_url"),
         ({"jwks_url": "file:///etc/passwd"}, "jwks_url"),
+        ({"jwks_url": "https:///certs"}, "jwks_url"),
         ({"tenants": []}, "tenants"),
         ({"tenants": ["public"]}, "tenants"),
         ({"tenant_claim": ""}, "tenants"),
@@ -239,6 +245,7 @@ async def test_a_scope_claim_narrows_where_the_settings_name_it(provider: Provid
         ({"plan": "gold"}, "plan"),
         ({"audience": ""}, "audience"),
         ({"name": "Corp|"}, "name"),
+        ({"name": "geomesh"}, "name"),
         ({"trust": "all"}, "trust"),
     ],
     ids=str,
@@ -260,6 +267,66 @@ def test_two_that_could_not_be_told_apart_are_refused_at_the_start(
         settings(trusted_issuers=[entry(provider), entry(provider, **changes)])
 
 
+def test_an_issuer_that_is_ours_is_refused_at_the_start(provider: Provider) -> None:
+    with pytest.raises(ValidationError, match="is that of our own tokens"):
+        settings(trusted_issuers=[entry(provider, issuer=ISSUER)])
+
+
+async def test_an_account_of_theirs_is_none_of_ours_with_the_same_name(provider: Provider, trusting: Trusting) -> None:
+    ours = await trusting.verifier.verify(trusting.forger.token(sub="f:1", tenant="acme"))
+    theirs = await trusting.verifier.verify(provider.token(sub="f:1"))
+    assert (ours.subject, theirs.subject) == ("f:1", "corp|f:1")
+    trusting.verifier.revoked.adopt([Revocation(Kind.SUBJECT, "f:1", float("inf"), float("inf"))])
+    assert (await trusting.refusal(trusting.forger.token(sub="f:1"))).reason is Reason.TOKEN_REVOKED
+    await trusting.verifier.verify(provider.token(sub="f:1"))
+
+
 def test_the_settings_come_from_the_environment(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEOMESH_FORGING_TRUSTED_ISSUERS", json.dumps([entry(provider)]))
     assert settings().trusted_issuers[0].issuer == provider.issuer
+
+
+async def test_a_real_server_knows_its_callers_and_what_they_may(
+    provider: Provider, start: Start, probe: Any, messages: Any
+) -> None:
+    class Probe(probe.ProbeServiceServicer):  # type: ignore[misc]
+        async def Open(self, request: Any, context: object) -> Any:
+            return messages.ProbeResponse()
+
+        async def Write(self, request: Any, context: object) -> Any:
+            caller = current().identity
+            return messages.ProbeResponse(text=f"{caller.tenant} {caller.subject}")
+
+        async def Watch(self, request: Any, context: object) -> Any:
+            yield messages.ProbeResponse()
+
+        async def Upload(self, requests: Any, context: object) -> Any:
+            return messages.ProbeResponse()
+
+    async with (
+        start(Probe(), trusted_issuers=[entry(provider)]) as ports,
+        grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
+    ):
+        stub = probe.ProbeServiceStub(channel)
+
+        async def write(token: str) -> str:
+            reply = await stub.Write(messages.ProbeRequest(), metadata=(("authorization", f"Bearer {token}"),))
+            return str(reply.text)
+
+        assert await write(provider.token()) == "acme corp|f:1"
+        codes = {}
+        for name, token in {
+            "a role that gives nothing": provider.token(realm_access={"roles": ["system_admin"]}),
+            "a tenant of others": provider.token(org="other"),
+            "an audience of others": provider.token(aud="other"),
+            "our name": provider.token(iss="https://geomesh.local", aud="geomesh"),
+        }.items():
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await write(token)
+            codes[name] = refused.value.code().name
+        assert codes == {
+            "a role that gives nothing": "PERMISSION_DENIED",
+            "a tenant of others": "UNAUTHENTICATED",
+            "an audience of others": "UNAUTHENTICATED",
+            "our name": "UNAUTHENTICATED",
+        }

@@ -1,7 +1,15 @@
 """A typed client of geomesh: it signs in, stays signed in, repeats what may be repeated, and says in types what went wrong."""
 
 from geomesh_client.client import Client
-from geomesh_client.credentials import AccessToken, Credentials, Password, RefreshToken, Tokens
+from geomesh_client.credentials import (
+    AccessToken,
+    ApiKey,
+    ClientCredentials,
+    Credentials,
+    Password,
+    RefreshToken,
+    Tokens,
+)
 from geomesh_client.errors import (
     Conflict,
     DeadlineExceeded,
@@ -14,11 +22,14 @@ from geomesh_client.errors import (
     Unauthenticated,
     Unavailable,
 )
+from geomesh_client.following import follow
 from geomesh_client.tls import Tls
 
 __all__ = [
     "AccessToken",
+    "ApiKey",
     "Client",
+    "ClientCredentials",
     "Conflict",
     "Credentials",
     "DeadlineExceeded",
@@ -34,4 +45,5 @@ __all__ = [
     "Tokens",
     "Unauthenticated",
     "Unavailable",
+    "follow",
 ]

@@ -2,48 +2,27 @@
 
 import ipaddress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import grpc
 
-from geomesh.airquality.v1 import airquality_pb2_grpc
-from geomesh.auth.v1 import auth_pb2_grpc
-from geomesh.gateway.v1 import gateway_pb2_grpc
-from geomesh.geocoder.v1 import geocoder_pb2_grpc
-from geomesh.spatial_index.v1 import spatial_index_pb2_grpc
-from geomesh.trajectory.v1 import trajectory_pb2_grpc
 from geomesh_client.calls import Around, interceptors, rpcs_of
-from geomesh_client.credentials import Credentials, Session
+from geomesh_client.credentials import Credentials
+from geomesh_client.services import SERVICES, Services
+from geomesh_client.session import Session
 from geomesh_client.tls import Tls
 
-if TYPE_CHECKING:
-    from geomesh.airquality.v1.airquality_pb2_grpc import AirQualityServiceAsyncStub
-    from geomesh.auth.v1.auth_pb2_grpc import AuthServiceAsyncStub
-    from geomesh.gateway.v1.gateway_pb2_grpc import GatewayServiceAsyncStub
-    from geomesh.geocoder.v1.geocoder_pb2_grpc import GeocoderServiceAsyncStub
-    from geomesh.spatial_index.v1.spatial_index_pb2_grpc import SpatialIndexServiceAsyncStub
-    from geomesh.trajectory.v1.trajectory_pb2_grpc import TrajectoryServiceAsyncStub
-
-_PACKAGES: Final = ("airquality", "auth", "gateway", "geocoder", "spatial_index", "trajectory")
 _PORTS: Final = {"http": 80, "https": 443}
 _MAX_REPLY_BYTES: Final = 32 * 1024 * 1024
 
 
-class Client:
-    """Everything that a mesh offers, one attribute a service.
+class Client(Services):
+    """Everything that a mesh offers, one attribute a service; see :class:`geomesh_client.services.Services`.
 
     Methods of the services are the RPCs of the protos. A call takes a request and, optionally, ``timeout`` in seconds;
     it raises an error of :mod:`geomesh_client.errors`. What the protos mark as repeatable is tried again while the mesh
     does not answer, and everything that a limit refused when the mesh says it may be, both within the call's time.
-
-    Attributes:
-        geocoder: Names to places and places to names.
-        spatial_index: Cells of the Earth, and things with a position.
-        trajectory: Where things were.
-        airquality: What the air is like.
-        auth: Who the caller is.
-        gateway: How the mesh fares.
     """
 
     def __init__(
@@ -78,7 +57,7 @@ class Client:
             raise ValueError(
                 f"credentials would be sent to {host} in the clear; use https, or say allow_plaintext=True"
             )
-        around = Around(rpcs_of(_PACKAGES), timeout_seconds, attempts)
+        around = Around(rpcs_of(SERVICES), timeout_seconds, attempts)
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         options: list[tuple[str, Any]] = [
             ("grpc.max_receive_message_length", _MAX_REPLY_BYTES),
@@ -90,18 +69,14 @@ class Client:
             self._channel = grpc.aio.secure_channel(target, credentials_of_channel, options, None, interceptors(around))
         else:
             self._channel = grpc.aio.insecure_channel(target, options, None, interceptors(around))
-        channel = self._channel
-        self.geocoder: GeocoderServiceAsyncStub = geocoder_pb2_grpc.GeocoderServiceStub(channel)
-        self.spatial_index: SpatialIndexServiceAsyncStub = spatial_index_pb2_grpc.SpatialIndexServiceStub(channel)
-        self.trajectory: TrajectoryServiceAsyncStub = trajectory_pb2_grpc.TrajectoryServiceStub(channel)
-        self.airquality: AirQualityServiceAsyncStub = airquality_pb2_grpc.AirQualityServiceStub(channel)
-        self.auth: AuthServiceAsyncStub = auth_pb2_grpc.AuthServiceStub(channel)
-        self.gateway: GatewayServiceAsyncStub = gateway_pb2_grpc.GatewayServiceStub(channel)
-        if credentials is not None:
-            around.session = Session(credentials, self.auth)
+        self._offer(self._channel)
+        self._session = None if credentials is None else Session(credentials, self.auth)
+        around.session = self._session
 
     async def close(self) -> None:
         """Ends the connections."""
+        if self._session is not None:
+            await self._session.close()
         await self._channel.close()
 
     async def __aenter__(self) -> Self:

@@ -54,6 +54,7 @@ def _checks(folder: Path) -> dict[str, Callable[[], str]]:
         "imports (lint-imports)": lambda: _run("lint-imports", "--no-cache"),
         "protos (buf, drift)": lambda: _protos(folder),
         "settings page (drift)": lambda: _settings_page(folder),
+        "the client's services (drift)": lambda: _client(folder),
         "edge (envoy --mode validate)": lambda: _run("python", "-m", "gateway.validate"),
         "lint (ruff)": lambda: _run("ruff", "check", "--quiet"),
         "format (ruff)": lambda: _run("ruff", "format", "--check", "--quiet"),
@@ -132,6 +133,14 @@ def _settings_page(folder: Path) -> str:
         return problem
     same = kept.exists() and kept.read_text() == fresh.read_text()
     return "" if same else "docs/settings.md is not what the code says; run `make protos` and commit the result"
+
+
+def _client(folder: Path) -> str:
+    fresh, kept = folder / "services.py", CHECKOUT / "clients" / "python" / "geomesh_client" / "services.py"
+    if problem := _run("python", "protos/client_services.py", f"--out={fresh}"):
+        return problem
+    same = kept.exists() and kept.read_text() == fresh.read_text()
+    return "" if same else f"{kept.relative_to(CHECKOUT)} is not what the protos say; run `make protos` and commit it"
 
 
 def _found(pattern: str) -> list[str]:

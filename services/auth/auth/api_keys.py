@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from auth import audit
 from auth.refresh_tokens import digest
 from auth.scopes import check_held
 from meshkit.errors import InvalidInput, NotFound, PermissionDenied, Reason, ResourceExhausted
@@ -53,7 +52,7 @@ class NewApiKey:
 
 
 class ApiKeyStore(Protocol):
-    """Where keys are kept."""
+    """Where keys are kept. What changes one also records it, in the same transaction."""
 
     async def add(self, key: NewApiKey, *, at_most: int) -> ApiKey | None:
         """Adds a key; returns None when the account has `at_most` already."""
@@ -71,10 +70,9 @@ class ApiKeyStore(Protocol):
 class ApiKeys:
     """Makes, lists and revokes the keys of whoever calls."""
 
-    def __init__(self, store: ApiKeyStore, log: audit.Executor, *, access_token_seconds: int) -> None:
-        """Takes where keys are kept, where it is recorded, and how long an access token is good."""
+    def __init__(self, store: ApiKeyStore, *, access_token_seconds: int) -> None:
+        """Takes where keys are kept, and how long an access token is good."""
         self._store = store
-        self._log = log
         self._token_seconds = access_token_seconds
 
     async def create(
@@ -115,7 +113,6 @@ class ApiKeys:
                 f"an account has at most {MOST_KEYS} API keys; revoke one",
                 retry_after_seconds=60.0,
             )
-        await self._record("api_key.created", owner, made.id)
         return made, key
 
     async def page(self, owner: Identity, after: tuple[datetime, str] | None, size: int) -> list[ApiKey]:
@@ -130,14 +127,3 @@ class ApiKeys:
         """
         if not await self._store.revoke(owner, key_id, token_seconds=self._token_seconds):
             raise NotFound(Reason.API_KEY_NOT_FOUND, f"you have no API key {key_id}")
-        await self._record("api_key.revoked", owner, key_id)
-
-    async def _record(self, event: str, owner: Identity, key_id: str) -> None:
-        await audit.record(
-            self._log,
-            event,
-            tenant=owner.tenant,
-            subject=owner.subject,
-            actor=owner.subject,
-            details={"api_key_id": key_id},
-        )

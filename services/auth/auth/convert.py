@@ -18,6 +18,7 @@ from meshkit.context import RequestContext
 from meshkit.errors import InvalidInput
 from meshkit.identity import PERMISSIONS, Identity, permission_name
 from meshkit.paging import PageToken
+from meshkit.settings import ServiceSettings
 
 _USUAL_PAGE: Final = 50
 _MOST_PAGE: Final = 200
@@ -112,10 +113,14 @@ def service_account(account: ServiceAccount) -> pb.ServiceAccount:
     )
 
 
-def introspected(facts: TokenFacts | None, issuer: str, audience: str) -> pb.IntrospectTokenResponse:
-    """Returns what RFC 7662 tells of a token."""
+def introspected(facts: TokenFacts | None, settings: ServiceSettings) -> pb.IntrospectTokenResponse:
+    """Returns what RFC 7662 tells of a token, which may be of an issuer that the settings trust."""
     if facts is None:
         return pb.IntrospectTokenResponse(active=False)
+    issuer, audience = settings.token_issuer, settings.token_audience
+    for each in settings.trusted_issuers:
+        if facts.subject.startswith(each.subject_here("")):
+            issuer, audience = each.issuer, each.audience
     response = pb.IntrospectTokenResponse(
         active=True,
         scope=" ".join(facts.scopes),

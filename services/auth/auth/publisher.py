@@ -34,7 +34,7 @@ class RevocationStore(Protocol):
         ...
 
     async def forget_old(self) -> None:
-        """Forgets what covers no token any more."""
+        """Forgets what covers no token any more, and sessions that ended by themselves."""
         ...
 
 

@@ -6,9 +6,10 @@ from typing import Final
 
 import asyncpg
 
+from auth import audit
 from auth.accounts import Account, NewAccount
 from auth.queries import QUERIES
-from auth.sessions import Ended, Origin, Owned, Rotated, Session
+from auth.sessions import Origin, Owned, Rotated, Session
 from auth.signing_keys import ListedKey, PublicKey, StoredKey
 from meshkit.identity import Identity
 from meshkit.postgres import Connection, Postgres
@@ -52,12 +53,24 @@ class SessionRepository:
             return None
         return Rotated(account_of(row), row["token_digest"], row["refresh_seconds"], str(row["session_id"]))
 
-    async def end_reused(self, token_digest: bytes, *, grace_seconds: float, token_seconds: int) -> Ended | None:
+    async def end_reused(self, token_digest: bytes, *, grace_seconds: float, token_seconds: int) -> str | None:
         """Ends the session that the token was spent in more than `grace_seconds` ago, with its access tokens."""
-        row = await self._database.fetchrow(
-            QUERIES["end_reused"], token_digest, timedelta(seconds=grace_seconds), _life(token_seconds)
-        )
-        return Ended(str(row["session_id"]), str(row["account_id"]), row["tenant_id"]) if row else None
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(
+                QUERIES["end_reused"], token_digest, timedelta(seconds=grace_seconds), _life(token_seconds)
+            )
+            if row is None:
+                return None
+            session_id = str(row["session_id"])
+            await audit.record(
+                connection,
+                "session.reused",
+                tenant=row["tenant_id"],
+                subject=str(row["account_id"]),
+                outcome=audit.REFUSED,
+                details={"session_id": session_id},
+            )
+        return session_id
 
     async def find(self, token_digest: bytes) -> Owned | None:
         """Returns the session, over or not, that a token is or was of."""
@@ -86,15 +99,26 @@ class SessionRepository:
             for row in rows
         ]
 
-    async def end(self, session_id: str, account_id: str, *, token_seconds: int) -> bool:
-        """Ends a session of an account, with its access tokens; returns False when it has no such session."""
+    async def end(self, session_id: str, account_id: str, tenant: str, *, token_seconds: int) -> bool:
+        """Ends a session of an account, with its access tokens, and records it; returns False when it has no such session."""
         owner = as_uuid(account_id)
         if owner is None:
             return False
-        ended = await self._database.fetchval(
-            QUERIES["end_session"], uuid.UUID(session_id), owner, _life(token_seconds)
-        )
-        return ended is not None
+        async with self._database.transaction(tenant=tenant) as connection:
+            ended = await connection.fetchval(
+                QUERIES["end_session"], uuid.UUID(session_id), owner, _life(token_seconds)
+            )
+            if ended is None:
+                return False
+            await audit.record(
+                connection,
+                "session.ended",
+                tenant=tenant,
+                subject=account_id,
+                actor=account_id,
+                details={"session_id": session_id},
+            )
+        return True
 
 
 class SigningKeyRepository:

@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Any, Final, Protocol
 
 from auth.queries import QUERIES
+from meshkit.claims import MOST_FOREIGN_SECONDS
 from meshkit.revocations import Kind
-from meshkit.tokens import MOST_FOREIGN_SECONDS
 
 # Longer than any access token lives, of ours or of an issuer that we trust, with any difference between clocks.
 MOST_TOKEN_LIFE: Final = timedelta(seconds=MOST_FOREIGN_SECONDS + 600)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from auth import audit
 from auth.refresh_tokens import digest
 from auth.scopes import check_held
 from meshkit.errors import InvalidInput, NotFound, Reason, ResourceExhausted
@@ -48,9 +47,9 @@ class NewServiceAccount:
 
 
 class ServiceAccountStore(Protocol):
-    """Where service accounts are kept."""
+    """Where service accounts are kept. What changes one also records who did it, in the same transaction."""
 
-    async def add(self, account: NewServiceAccount, *, at_most: int) -> ServiceAccount | None:
+    async def add(self, account: NewServiceAccount, *, by: Identity, at_most: int) -> ServiceAccount | None:
         """Adds one; returns None when the tenant has `at_most` already."""
         ...
 
@@ -58,22 +57,21 @@ class ServiceAccountStore(Protocol):
         """Returns those of a tenant, the newest first, from behind a position on."""
         ...
 
-    async def reset(self, tenant: str, account_id: str, secret_digest: bytes) -> ServiceAccount | None:
-        """Replaces the secret and refuses older tokens; returns None when the tenant has no such account."""
+    async def reset(self, by: Identity, account_id: str, secret_digest: bytes) -> ServiceAccount | None:
+        """Replaces the secret and refuses older tokens; returns None when the caller's tenant has no such account."""
         ...
 
-    async def delete(self, tenant: str, account_id: str) -> bool:
-        """Deletes one and refuses its tokens; returns False when the tenant has no such account."""
+    async def delete(self, by: Identity, account_id: str) -> bool:
+        """Deletes one and refuses its tokens; returns False when the caller's tenant has no such account."""
         ...
 
 
 class ServiceAccounts:
     """Keeps the service accounts of the caller's tenant."""
 
-    def __init__(self, store: ServiceAccountStore, log: audit.Executor) -> None:
-        """Takes where they are kept, and where it is recorded."""
+    def __init__(self, store: ServiceAccountStore) -> None:
+        """Takes where they are kept."""
         self._store = store
-        self._log = log
 
     async def create(
         self, caller: Identity, display_name: str, role: str, scopes: Sequence[str]
@@ -97,6 +95,7 @@ class ServiceAccounts:
             NewServiceAccount(
                 uuid.uuid4(), caller.tenant, display_name, digest(secret), (chosen,), caller.plan, tuple(scopes)
             ),
+            by=caller,
             at_most=MOST_ACCOUNTS,
         )
         if made is None:
@@ -105,7 +104,6 @@ class ServiceAccounts:
                 f"a tenant has at most {MOST_ACCOUNTS} service accounts; delete one",
                 retry_after_seconds=60.0,
             )
-        await self._record("service_account.created", caller, made.id, role=chosen)
         return made, secret
 
     async def page(self, caller: Identity, after: tuple[datetime, str] | None, size: int) -> list[ServiceAccount]:
@@ -119,10 +117,9 @@ class ServiceAccounts:
             NotFound: The caller's tenant has no such account.
         """
         secret = PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
-        changed = await self._store.reset(caller.tenant, account_id, digest(secret))
+        changed = await self._store.reset(caller, account_id, digest(secret))
         if changed is None:
             raise _not_found(account_id)
-        await self._record("service_account.reset", caller, account_id)
         return changed, secret
 
     async def delete(self, caller: Identity, account_id: str) -> None:
@@ -131,14 +128,8 @@ class ServiceAccounts:
         Raises:
             NotFound: The caller's tenant has no such account.
         """
-        if not await self._store.delete(caller.tenant, account_id):
+        if not await self._store.delete(caller, account_id):
             raise _not_found(account_id)
-        await self._record("service_account.deleted", caller, account_id)
-
-    async def _record(self, event: str, caller: Identity, account_id: str, **details: str) -> None:
-        await audit.record(
-            self._log, event, tenant=caller.tenant, subject=account_id, actor=caller.subject, details=details
-        )
 
 
 def _not_found(account_id: str) -> NotFound:

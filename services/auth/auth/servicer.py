@@ -114,7 +114,7 @@ class AuthServicer(AuthServiceServicer):
         """Looks at a token."""
         facts = await self._introspection.look_at(current().identity, request.token)
         await context.send_initial_metadata(_NEVER_KEPT)
-        return convert.introspected(facts, self._settings.token_issuer, self._settings.token_audience)
+        return convert.introspected(facts, self._settings)
 
     async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: Context) -> pb.CreateApiKeyResponse:
         """Makes an API key."""

@@ -7,7 +7,6 @@ from typing import Protocol
 
 import structlog
 
-from auth import audit
 from auth.access_tokens import AccessTokens
 from auth.accounts import Account
 from auth.refresh_tokens import RefreshTokens, digest
@@ -83,15 +82,6 @@ class Owned:
     is_good: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A session that was just ended, and whose it was."""
-
-    session_id: str
-    account_id: str
-    tenant: str
-
-
 class SessionStore(Protocol):
     """Where sessions are kept."""
 
@@ -110,8 +100,11 @@ class SessionStore(Protocol):
         """
         ...
 
-    async def end_reused(self, token_digest: bytes, *, grace_seconds: float, token_seconds: int) -> Ended | None:
-        """Ends the session that the token was spent in more than `grace_seconds` ago, with its access tokens."""
+    async def end_reused(self, token_digest: bytes, *, grace_seconds: float, token_seconds: int) -> str | None:
+        """Ends the session that the token was spent in more than `grace_seconds` ago, with its access tokens.
+
+        Returns its id once that is recorded too, or None when there is none to end.
+        """
         ...
 
     async def find(self, token_digest: bytes) -> Owned | None:
@@ -122,8 +115,8 @@ class SessionStore(Protocol):
         """Returns the sessions of an account, the newest first, from behind a position on."""
         ...
 
-    async def end(self, session_id: str, account_id: str, *, token_seconds: int) -> bool:
-        """Ends a session of an account, with its access tokens; returns False when it has no such session."""
+    async def end(self, session_id: str, account_id: str, tenant: str, *, token_seconds: int) -> bool:
+        """Ends a session of an account, with its access tokens, and records it; returns False when it has no such session."""
         ...
 
 
@@ -136,7 +129,6 @@ class Sessions:
         access_tokens: AccessTokens,
         refresh_tokens: RefreshTokens,
         keys: PublishedKeys,
-        log: audit.Executor,
         *,
         refresh_token_seconds: int,
         refresh_grace_seconds: float,
@@ -147,7 +139,6 @@ class Sessions:
         self._refresh_tokens = refresh_tokens
         self._token_seconds = access_tokens.lifetime_seconds
         self._keys = keys
-        self._log = log
         self._seconds = refresh_token_seconds
         self._grace_seconds = refresh_grace_seconds
 
@@ -207,32 +198,14 @@ class Sessions:
         return await self._store.find(digest(token))
 
     async def _end(self, session_id: str, account_id: str, tenant: str) -> bool:
-        ended = await self._store.end(session_id, account_id, token_seconds=self._token_seconds)
-        if ended:
-            await audit.record(
-                self._log,
-                "session.ended",
-                tenant=tenant,
-                subject=account_id,
-                actor=account_id,
-                details={"session_id": session_id},
-            )
-        return ended
+        return await self._store.end(session_id, account_id, tenant, token_seconds=self._token_seconds)
 
     async def _suspect(self, token: str) -> None:
         ended = await self._store.end_reused(
             digest(token), grace_seconds=self._grace_seconds, token_seconds=self._token_seconds
         )
         if ended is not None:
-            _LOG.warning("refresh_token_reused", session_id=ended.session_id)
-            await audit.record(
-                self._log,
-                "session.reused",
-                tenant=ended.tenant,
-                subject=ended.account_id,
-                outcome=audit.REFUSED,
-                details={"session_id": ended.session_id},
-            )
+            _LOG.warning("refresh_token_reused", session_id=ended)
 
     async def _tokens(self, account: Account, refresh_token: str, refresh_seconds: int, session_id: str) -> Tokens:
         access_token = self._access_tokens.issue(account, await self._keys.signing(), session_id=session_id)

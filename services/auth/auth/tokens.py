@@ -60,8 +60,8 @@ def make_tokens(
         keys,
         TokenExchange(CredentialRepository(database), access_tokens, keys, database),
         Introspection(verifier, revocations, sessions),
-        ApiKeys(ApiKeyRepository(database), database, access_token_seconds=settings.access_token_seconds),
-        ServiceAccounts(ServiceAccountRepository(database), database),
+        ApiKeys(ApiKeyRepository(database), access_token_seconds=settings.access_token_seconds),
+        ServiceAccounts(ServiceAccountRepository(database)),
     )
     publisher = RevocationPublisher(revocations, Redis(settings), every_seconds=settings.revocation_poll_seconds)
     return Tokens(servicer, publisher, verifier)

@@ -70,7 +70,6 @@ def wire(settings: Settings, *, parameters: Parameters | None = None, delivery: 
         access_tokens,
         RefreshTokens(settings.derive_keys("refresh tokens")),
         keys,
-        database,
         refresh_token_seconds=settings.refresh_token_seconds,
         refresh_grace_seconds=settings.refresh_grace_seconds,
     )

@@ -192,6 +192,22 @@ SELECT EXISTS (
 DELETE FROM auth.revocations
 WHERE until <= now() - interval '1 hour';
 
+-- name: forget_sessions
+-- Forgets sessions, so many ($1) at most, that nobody can go on with since a day, and with them the tokens they spent. What
+-- was ended stays until its last token would have expired, so that a copy of one is still recognized.
+DELETE FROM auth.sessions
+WHERE session_id IN (
+  SELECT session_id FROM auth.sessions
+  WHERE expires_at <= now() - interval '1 day'
+  LIMIT $1::int4
+  FOR UPDATE SKIP LOCKED
+);
+
+-- name: take_turn
+-- Waits until nobody else adds to what a text ($1) names, and keeps others waiting until the transaction ends, so that
+-- what is counted before something is added stays true.
+SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0));
+
 -- name: add_api_key
 -- Adds an API key ($1 id, $2 account, $3 tenant, $4 name, $5 hash, $6 hint, $7 scopes, $8 end) unless the account has as
 -- many ($9) as it may.
