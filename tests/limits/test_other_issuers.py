@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -29,6 +31,12 @@ def corp() -> Iterator[Provider]:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def trusting(corp: Provider, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Limits]:
     """An edge and limits that trust the issuer, whose callers have the plan premium: 40 calls an hour."""
+    async with running(corp, tmp_path_factory.mktemp("issuers")) as limits:
+        yield limits
+
+
+@asynccontextmanager
+async def running(corp: Provider, folder: Path, **settings: Any) -> AsyncIterator[Limits]:
     issuers = [entry(corp, plan="premium")]
     plans: dict[str, Any] = {
         "public_requests_per_hour": 5,
@@ -36,9 +44,10 @@ async def trusting(corp: Provider, tmp_path_factory: pytest.TempPathFactory) -> 
         "trusted_issuers": json.dumps(issuers),
     }
     known = [TrustedIssuer(**each) for each in issuers]
-    async with running_limits(tmp_path_factory.mktemp("issuers"), plans=plans, trusted_issuers=known) as limits:
+    async with running_limits(folder, plans=plans, trusted_issuers=known, **settings) as limits:
         async with asyncio.timeout(20), limits.client("127.0.4.250", **bearer(corp, sub="first")) as client:
-            while told(await client.get(CALL))[0] != 40:  # noqa: ASYNC110 -- Envoy tells nobody that it has the keys
+            # Envoy tells nobody that it has the keys.
+            while (await client.get(CALL)).headers.get("x-ratelimit-limit") != "40":  # noqa: ASYNC110 -- as above
                 await asyncio.sleep(0.05)
         yield limits
 
@@ -105,3 +114,17 @@ async def test_whoever_signs_in_its_name_is_counted_by_address(trusting: Limits,
     async with trusting.client("127.0.4.20", authorization=f"Bearer {forged}") as client:
         response: httpx.Response = await client.get(CALL)
     assert told(response) == (5, 4)
+
+
+async def test_its_callers_have_buckets_of_their_own(corp: Provider, tmp_path: Path) -> None:
+    buckets: Any = {"subject_calls_per_second": 1, "burst_seconds": 4}
+    async with running(corp, tmp_path, **buckets) as limits:
+
+        async def passed(address: str, subject: str) -> int:
+            async with limits.client(address, **bearer(corp, sub=subject)) as client:
+                responses = await asyncio.gather(*(client.get(CALL) for _ in range(12)))
+            return sum(response.status_code == 200 for response in responses)
+
+        assert 4 <= await passed("127.0.4.31", "a") <= 7
+        assert await passed("127.0.4.32", "a") <= 4  # from wherever the account calls
+        assert 4 <= await passed("127.0.4.31", "b") <= 7
