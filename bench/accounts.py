@@ -234,7 +234,7 @@ def _sides() -> Iterator[tuple[Side, Side]]:
     """Makes both databases, for this run alone."""
     run = RUN.with_name("bench-accounts")
     run.mkdir(parents=True, exist_ok=True)
-    stack = Stack(run, PortPlan(23_000, 23_080, 23_081), 2)
+    stack = Stack(run, PortPlan.free(2, start=23_000), 2)
     sides = Side(stack, "few", FEW, 0), Side(stack, "many", USERS, 1)
     with locked(run / "lock", wait=False), ExitStack() as running:
         running.callback(stack.supervisor.shut_down)
