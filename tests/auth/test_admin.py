@@ -351,7 +351,7 @@ async def test_a_log_that_was_meddled_with_is_not_intact(start: Start) -> None:
         assert (verdict.intact, verdict.broken_sequence) == (False, 5)
 
 
-async def test_an_unfiltered_select_of_a_bound_connection_returns_one_tenant(
+async def test_an_unfiltered_select_returns_one_tenant_and_an_unbound_one_none(
     start: Start, database_url: Callable[[str], str]
 ) -> None:
     async with start() as auth:
@@ -359,10 +359,11 @@ async def test_an_unfiltered_select_of_a_bound_connection_returns_one_tenant(
         await auth.login(STRANGER)
         connection = await asyncpg.connect(database_url("auth"))
         try:
-            await connection.execute("SELECT set_config('geomesh.tenant', 'acme', false)")
-            for table in ("accounts", "tenants", "audit_events", "audit_heads"):
-                rows = await connection.fetch(f"SELECT tenant_id FROM auth.{table}")  # noqa: S608
-                assert {row["tenant_id"] for row in rows} == {"acme"}
+            for bound in ("", "acme"):
+                await connection.execute("SELECT set_config('geomesh.tenant', $1, false)", bound)
+                for table in ("accounts", "tenants", "sessions", "audit_events", "audit_heads"):
+                    rows = await connection.fetch(f"SELECT tenant_id FROM auth.{table}")  # noqa: S608
+                    assert {row["tenant_id"] for row in rows} == ({bound} if bound else set())
             assert await connection.execute("UPDATE auth.accounts SET plan = 'public'") == "UPDATE 2"
             assert await connection.execute("DELETE FROM auth.accounts WHERE tenant_id = 'other'") == "DELETE 0"
             with pytest.raises(asyncpg.InsufficientPrivilegeError):

@@ -24,17 +24,18 @@ class SessionRepository:
         self._database = database
 
     async def begin(
-        self, session_id: uuid.UUID, account_id: str, token_digest: bytes, origin: Origin, *, seconds: int
+        self, session_id: uuid.UUID, account: Account, token_digest: bytes, origin: Origin, *, seconds: int
     ) -> None:
         """Begins a session whose first token is good for `seconds`, and forgets the account's expired ones."""
         await self._database.execute(
             QUERIES["begin_session"],
             session_id,
-            uuid.UUID(account_id),
+            uuid.UUID(account.id),
             token_digest,
             timedelta(seconds=seconds),
             origin.address,
             origin.user_agent,
+            tenant=account.tenant,
         )
 
     async def rotate(
@@ -47,6 +48,7 @@ class SessionRepository:
             successors,
             timedelta(seconds=seconds),
             timedelta(seconds=grace_seconds),
+            retries=False,
         )
         if row is None:
             return None
@@ -55,7 +57,11 @@ class SessionRepository:
     async def end_reused(self, token_digest: bytes, *, grace_seconds: float, token_seconds: int) -> Ended | None:
         """Ends the session that the token was spent in more than `grace_seconds` ago, with its access tokens."""
         row = await self._database.fetchrow(
-            QUERIES["end_reused"], token_digest, timedelta(seconds=grace_seconds), _life(token_seconds)
+            QUERIES["end_reused"],
+            token_digest,
+            timedelta(seconds=grace_seconds),
+            _life(token_seconds),
+            retries=False,
         )
         return Ended(str(row["session_id"]), str(row["account_id"]), row["tenant_id"]) if row else None
 
@@ -86,13 +92,13 @@ class SessionRepository:
             for row in rows
         ]
 
-    async def end(self, session_id: str, account_id: str, *, token_seconds: int) -> bool:
+    async def end(self, session_id: str, account_id: str, tenant: str, *, token_seconds: int) -> bool:
         """Ends a session of an account, with its access tokens; returns False when it has no such session."""
         owner = as_uuid(account_id)
         if owner is None:
             return False
         ended = await self._database.fetchval(
-            QUERIES["end_session"], uuid.UUID(session_id), owner, _life(token_seconds)
+            QUERIES["end_session"], uuid.UUID(session_id), owner, _life(token_seconds), tenant=tenant
         )
         return ended is not None
 

@@ -96,7 +96,7 @@ class SessionStore(Protocol):
     """Where sessions are kept."""
 
     async def begin(
-        self, session_id: uuid.UUID, account_id: str, token_digest: bytes, origin: Origin, *, seconds: int
+        self, session_id: uuid.UUID, account: Account, token_digest: bytes, origin: Origin, *, seconds: int
     ) -> None:
         """Begins a session whose first token is good for `seconds`."""
         ...
@@ -122,7 +122,7 @@ class SessionStore(Protocol):
         """Returns the sessions of an account, the newest first, from behind a position on."""
         ...
 
-    async def end(self, session_id: str, account_id: str, *, token_seconds: int) -> bool:
+    async def end(self, session_id: str, account_id: str, tenant: str, *, token_seconds: int) -> bool:
         """Ends a session of an account, with its access tokens; returns False when it has no such session."""
         ...
 
@@ -154,7 +154,7 @@ class Sessions:
     async def begin(self, account: Account, origin: Origin) -> Tokens:
         """Begins a session of an account that has proved itself."""
         token, session_id = self._refresh_tokens.first(), uuid.uuid4()
-        await self._store.begin(session_id, account.id, digest(token), origin, seconds=self._seconds)
+        await self._store.begin(session_id, account, digest(token), origin, seconds=self._seconds)
         return await self._tokens(account, token, self._seconds, str(session_id))
 
     async def refresh(self, token: str) -> Tokens:
@@ -207,7 +207,7 @@ class Sessions:
         return await self._store.find(digest(token))
 
     async def _end(self, session_id: str, account_id: str, tenant: str) -> bool:
-        ended = await self._store.end(session_id, account_id, token_seconds=self._token_seconds)
+        ended = await self._store.end(session_id, account_id, tenant, token_seconds=self._token_seconds)
         if ended:
             await audit.record(
                 self._log,
