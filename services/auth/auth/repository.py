@@ -2,10 +2,11 @@
 
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
+from auth import audit
 from auth.accounts import Account, NewAccount
 from auth.queries import QUERIES
 from auth.sessions import Ended, Origin, Owned, Rotated, Session
@@ -160,12 +161,16 @@ class SetUpRepository:
         """Tells whether there is an account with this address in small letters."""
         return await self._connection.fetchrow(QUERIES["find_account"], email) is not None
 
-    async def add_account(self, account: NewAccount, password_hash: str) -> bool:
-        """Adds an account; returns False when there is one with this address."""
+    async def add_account(self, account: NewAccount, password_hash: str) -> str | None:
+        """Adds an account and returns its id; None when there is one with this address."""
         added = await self._connection.fetchval(
             QUERIES["add_account"], account.email, password_hash, account.tenant, [account.role], account.plan
         )
-        return added is not None
+        return str(added) if added else None
+
+    async def record(self, event: str, tenant: str, subject: str, details: dict[str, Any]) -> None:
+        """Appends to a tenant's audit log what whoever sets up did; they have no account."""
+        await audit.record(self._connection, event, tenant=tenant, subject=subject, details=details)
 
 
 def account_of(row: asyncpg.Record) -> Account:
