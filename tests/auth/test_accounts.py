@@ -161,6 +161,27 @@ async def test_resets_a_password_by_mail_once(auth: Auth) -> None:
     await auth.login(password=NEW_PASSWORD)
 
 
+async def test_a_token_resets_one_password_however_often_it_is_used_at_once(start: Start) -> None:
+    async with start(password_waiting=100) as auth, start(password_waiting=100) as replica:
+        await auth.add()
+        await auth.account.RequestPasswordReset(pb.RequestPasswordResetRequest(email=EMAIL))
+        (message,) = await auth.mails()
+        chosen = [f"{NEW_PASSWORD} {number}" for number in range(12)]
+        calls = (
+            (auth, replica)[number % 2].account.ResetPassword(
+                pb.ResetPasswordRequest(reset_token=message.token, new_password=password)
+            )
+            for number, password in enumerate(chosen)
+        )
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        won = [password for password, result in zip(chosen, results, strict=True) if not isinstance(result, Exception)]
+        assert len(won) == 1
+        await auth.login(password=won[0])
+        for password in set(chosen) - set(won):
+            assert (await refusal(auth.login(password=password))).reason is Reason.LOGIN_FAILED
+        assert [event[0] for event in await auth.audit()].count("password.reset") == 1
+
+
 async def test_a_changed_password_makes_sent_tokens_useless(auth: Auth) -> None:
     await auth.account.RequestPasswordReset(pb.RequestPasswordResetRequest(email=EMAIL))
     (message,) = await auth.mails()
@@ -215,6 +236,14 @@ async def test_a_code_is_good_once(auth: Auth) -> None:
     assert earlier.reason is Reason.LOGIN_FAILED
 
 
+async def test_the_code_that_confirmed_is_used_up(auth: Auth) -> None:
+    me = await auth.bearer()
+    totp = pyotp.TOTP((await auth.account.EnrolTotp(pb.EnrolTotpRequest(password=PASSWORD), metadata=me)).secret)
+    code = code_of(totp)
+    await auth.account.ConfirmTotp(pb.ConfirmTotpRequest(totp_code=code), metadata=me)
+    assert (await refusal(auth.login(code=code))).reason is Reason.LOGIN_FAILED
+
+
 async def test_an_old_code_is_no_good(auth: Auth) -> None:
     totp, _codes = await enrol(auth)
     for steps in (-3, 3):
@@ -228,6 +257,16 @@ async def test_a_recovery_code_is_good_once_however_it_is_typed(auth: Auth) -> N
     assert (await refusal(auth.login(code=codes[0]))).reason is Reason.LOGIN_FAILED
     await auth.login(code=codes[1].lower().replace("-", " "))
     assert (await refusal(auth.login(code="AAAA-AAAA-AAAA-AAAA"))).reason is Reason.LOGIN_FAILED
+
+
+async def test_a_recovery_code_is_good_once_also_at_one_time(start: Start) -> None:
+    async with start(password_waiting=100) as auth, start(password_waiting=100) as replica:
+        await auth.add()
+        _totp, codes = await enrol(auth)
+        calls = ((auth, replica)[number % 2].login(code=codes[0]) for number in range(12))
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert sum(not isinstance(result, BaseException) for result in results) == 1
+        assert await auth.arrange("SELECT count(*) FROM auth.recovery_codes") == len(codes) - 1
 
 
 async def test_a_wrong_code_confirms_nothing(auth: Auth) -> None:

@@ -144,6 +144,16 @@ async def test_guesses_at_one_time_are_counted_before_they_are_checked(start: St
         assert codes.count(grpc.StatusCode.UNAUTHENTICATED) == 5
 
 
+async def test_guesses_from_one_address_at_one_time_are_counted_exactly_on_all_replicas(start: Start) -> None:
+    many = {"sign_in_address_burst": 7, "password_waiting": 100}
+    async with start(**many) as auth, start(**many) as replica:
+        await auth.add()
+        calls = (attempt((auth, replica)[number % 2], f"{number}@acme.example", "guess") for number in range(40))
+        codes = [code for code, _, _ in await asyncio.gather(*calls)]
+        assert codes.count(grpc.StatusCode.UNAUTHENTICATED) == 7
+        assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 33
+
+
 async def test_sign_in_goes_on_without_redis_and_is_still_slowed_down(start: Start) -> None:
     async with start(sign_in_account_burst=3, redis_url="redis://127.0.0.1:9/0") as auth:
         await auth.add()
