@@ -1,32 +1,40 @@
-"""Tokens: what verifying and refreshing cost, also with many accounts and sessions."""
+"""Signing in and tokens: what they cost, also with many accounts and sessions."""
 
 import asyncio
 import json
+import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
+import grpc
 import jwt
+from argon2 import PasswordHasher, extract_parameters
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from auth.access_tokens import AccessTokens
-from auth.accounts import Account
+from auth.accounts import ADMINISTRATOR_EMAIL, Account
 from auth.refresh_tokens import digest
 from auth.signing_keys import generate
 from bench.load import ghz
 from bench.mesh import Mesh
-from bench.report import Row, ceiling, floor, median, ratio
+from bench.report import Row, ceiling, floor, in_turn, median, ratio
+from geomesh.auth.v1 import auth_pb2, auth_pb2_grpc
+from geomesh_local.ports import program_name
 from meshkit.revocations import Kind, Revocation
 from meshkit.settings import ServiceSettings
 from meshkit.tokens import TokenVerifier
 
 REFRESH: Final = "geomesh.auth.v1.AuthService.RefreshToken"
 SECONDS: Final = 3.0
+LOGINS: Final = 20
 TOKENS: Final = 6_000
 USERS: Final = 1_000_000
 SESSIONS: Final = 100_000
+_FEW: Final = 10
 _REVOKED: Final = 10_000
 
 _ADD_ACCOUNTS: Final = """
@@ -39,6 +47,7 @@ SELECT gen_random_uuid(), a.account_id, 'bench', t.digest, now() + interval '30 
 FROM unnest($1::bytea[]) WITH ORDINALITY AS t (digest, n)
 JOIN auth.accounts AS a ON a.email = 'bench-' || (t.n % $2::int) || '@bench.example'
 """
+_FIND_HASH: Final = "SELECT password_hash FROM auth.accounts WHERE email = $1"
 _CLEAR: Final = "DELETE FROM auth.accounts WHERE email LIKE 'bench-%@bench.example'"
 
 
@@ -102,17 +111,49 @@ def verification() -> Iterator[Row]:
 
 
 def refreshing(mesh: Mesh) -> Iterator[Row]:
-    """Refresh tokens, each used once, by one process; then the same beside a million accounts."""
-    few = _measured(mesh, 10)
+    """Signing in, and refresh tokens, each used once, by one process; then the same beside a million accounts."""
+    yield _share(mesh, "Argon2id / Login, processor time")
+    few = _measured(mesh, _FEW)
     yield floor("RefreshToken, one process", few, "calls/s", 500)
-    _arrange(mesh, lambda owner: owner.execute(_ADD_ACCOUNTS, 10, USERS))
+    _arrange(mesh, lambda owner: owner.execute(_ADD_ACCOUNTS, _FEW + 1, USERS))
     _arrange(mesh, lambda owner: _add_sessions(owner, SESSIONS, USERS))
     try:
         _arrange(mesh, lambda owner: owner.execute("ANALYZE auth.accounts, auth.sessions"))
         many = _measured(mesh, USERS)
         yield ratio(f"RefreshToken with {USERS:,} accounts and {SESSIONS:,} sessions / few", many, few, "calls/s", 0.9)
+        yield _share(mesh, "Argon2id / Login beside as many, processor time")
     finally:
         _arrange(mesh, lambda owner: owner.execute(_CLEAR))
+
+
+def _share(mesh: Mesh, name: str) -> Row:
+    """What of the processor's time of a sign-in goes into the password's hash; time itself depends on who else is busy."""
+    request = auth_pb2.LoginRequest(email=ADMINISTRATOR_EMAIL, password=mesh.administrator_password)
+    stored = _arrange(mesh, lambda owner: owner.fetchval(_FIND_HASH, ADMINISTRATOR_EMAIL))
+    hasher = PasswordHasher.from_parameters(extract_parameters(stored))
+    process = mesh.stack.supervisor.states()[program_name("auth", 0)].pid
+
+    def hashing() -> float:
+        started = time.process_time()
+        for _ in range(LOGINS):
+            hasher.verify(stored, request.password)
+        return (time.process_time() - started) / LOGINS * 1000
+
+    def signing_in() -> float:
+        with grpc.insecure_channel(mesh.address("auth")) as channel:
+            stub = auth_pb2_grpc.AuthServiceStub(channel)
+            started = _processor_seconds(process)
+            for _ in range(LOGINS):
+                stub.Login(request)
+            return (_processor_seconds(process) - started) / LOGINS * 1000
+
+    return ratio(name, *in_turn(hashing, signing_in), "ms", 0.9)
+
+
+def _processor_seconds(process: int) -> float:
+    """Returns what a process has used of all processors."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _measured(mesh: Mesh, accounts: int) -> float:
