@@ -41,13 +41,15 @@ class Mesh:
         """Returns where the first process of a service listens."""
         return f"127.0.0.1:{self.stack.ports.grpc(service, 0)}"
 
+    @property
+    def administrator_password(self) -> str:
+        """What the administrator signs in with."""
+        return self.stack.administrator_password_path.read_text().strip()
+
     @cached_property
     def token(self) -> str:
         """An access token of the administrator."""
-        credentials = {
-            "email": "admin@localhost",
-            "password": self.stack.administrator_password_path.read_text().strip(),
-        }
+        credentials = {"email": "admin@localhost", "password": self.administrator_password}
         reply = httpx.post(
             f"{self.stack.edge_url}/v1/auth/login", json=credentials, timeout=10, verify=self.stack.edge_trust
         )

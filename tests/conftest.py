@@ -91,8 +91,8 @@ def stores() -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def _running_mesh() -> Iterator[Mesh]:
     with locked(MESH_RUN / "users"):  # one session at a time: its tests stop and kill what others would need
-        # Tests call as fast as they can. Those of the limits have an edge of their own.
-        environment = dict(os.environ) | {"GEOMESH_EDGE_LIMITS": "false"}
+        # Tests call as fast as they can. Those of the limits have an edge of their own. And some sign up.
+        environment = dict(os.environ) | {"GEOMESH_EDGE_LIMITS": "false", "GEOMESH_AUTH_SIGN_UP": "open"}
         ports = PortPlan.free(_REPLICAS, start=25_000)
         tls = os.environ.get("GEOMESH_TLS") == "1"  # the same tests hold; tests/local/test_tls_stack.py has more
         mesh = Mesh(Stack(MESH_RUN, ports, _REPLICAS, durable=False, environment=environment, tls=tls))

@@ -113,7 +113,7 @@ class EdgeSettings(BaseSettings):
         [],
         description=(
             "Other OpenID providers, the same JSON list as each service has, so that their callers are told apart too; "
-            "see [auth-tokens.md](auth-tokens.md#other-issuers)."
+            "see [auth.md](auth.md#other-issuers)."
         ),
     )
     issuers_ca_path: Path = Field(

@@ -94,7 +94,7 @@ class ServiceSettings(BaseSettings):
         [],
         description=(
             "Other OpenID providers whose access tokens are accepted, as a JSON list of objects; see "
-            "[auth-tokens.md](auth-tokens.md#other-issuers)."
+            "[auth.md](auth.md#other-issuers)."
         ),
     )
     request_timeout_seconds: float = Field(

@@ -1,10 +1,8 @@
-"""Signing up, passwords and second factors, over gRPC."""
+"""Signing up and passwords, over gRPC."""
 
 import asyncio
-import time
 
 import grpc
-import pyotp
 import pytest
 
 from auth.delivery import Kind, Message
@@ -20,20 +18,6 @@ NEWCOMER = "newcomer@else.example"
 async def sign_up(auth: Auth, email: str = NEWCOMER) -> Message:
     await auth.account.SignUp(pb.SignUpRequest(email=email))
     return (await auth.mails())[-1]
-
-
-async def enrol(auth: Auth) -> tuple[pyotp.TOTP, list[str]]:
-    """Sets a second factor up and returns it with its recovery codes."""
-    me = await auth.bearer()
-    enrolled = await auth.account.EnrolTotp(pb.EnrolTotpRequest(password=PASSWORD), metadata=me)
-    totp = pyotp.TOTP(enrolled.secret)
-    confirmed = await auth.account.ConfirmTotp(pb.ConfirmTotpRequest(totp_code=code_of(totp)), metadata=me)
-    await auth.arrange("UPDATE auth.accounts SET totp_last_step = 0")  # so that no test waits for the next code
-    return totp, list(confirmed.recovery_codes)
-
-
-def code_of(totp: pyotp.TOTP, step: int = 0) -> str:
-    return totp.at(int(time.time()), counter_offset=step)
 
 
 async def test_signs_up_by_mail_into_a_tenant_of_ones_own(start: Start) -> None:
@@ -161,6 +145,27 @@ async def test_resets_a_password_by_mail_once(auth: Auth) -> None:
     await auth.login(password=NEW_PASSWORD)
 
 
+async def test_a_token_resets_one_password_however_often_it_is_used_at_once(start: Start) -> None:
+    async with start(password_waiting=100) as auth, start(password_waiting=100) as replica:
+        await auth.add()
+        await auth.account.RequestPasswordReset(pb.RequestPasswordResetRequest(email=EMAIL))
+        (message,) = await auth.mails()
+        chosen = [f"{NEW_PASSWORD} {number}" for number in range(12)]
+        calls = (
+            (auth, replica)[number % 2].account.ResetPassword(
+                pb.ResetPasswordRequest(reset_token=message.token, new_password=password)
+            )
+            for number, password in enumerate(chosen)
+        )
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        won = [password for password, result in zip(chosen, results, strict=True) if not isinstance(result, Exception)]
+        assert len(won) == 1
+        await auth.login(password=won[0])
+        for password in set(chosen) - set(won):
+            assert (await refusal(auth.login(password=password))).reason is Reason.LOGIN_FAILED
+        assert [event[0] for event in await auth.audit()].count("password.reset") == 1
+
+
 async def test_a_changed_password_makes_sent_tokens_useless(auth: Auth) -> None:
     await auth.account.RequestPasswordReset(pb.RequestPasswordResetRequest(email=EMAIL))
     (message,) = await auth.mails()
@@ -194,86 +199,6 @@ async def test_mails_to_one_address_are_not_sent_without_end(start: Start) -> No
         assert isinstance(error, ResourceExhausted)
         assert error.retry_after_seconds > 60
         await auth.account.RequestPasswordReset(pb.RequestPasswordResetRequest(email="other@acme.example"))
-
-
-async def test_a_second_factor_is_asked_for_once_it_is_confirmed(auth: Auth) -> None:
-    me = await auth.bearer()
-    await auth.account.EnrolTotp(pb.EnrolTotpRequest(password=PASSWORD), metadata=me)
-    await auth.login()
-    totp, _codes = await enrol(auth)
-    assert (await refusal(auth.login())).reason is Reason.SECOND_FACTOR_REQUIRED
-    assert (await refusal(auth.login(password="wrong", code=code_of(totp)))).reason is Reason.LOGIN_FAILED
-    await auth.login(code=code_of(totp))
-
-
-async def test_a_code_is_good_once(auth: Auth) -> None:
-    totp, _codes = await enrol(auth)
-    code = code_of(totp)
-    results = await asyncio.gather(*(auth.login(code=code) for _ in range(6)), return_exceptions=True)
-    assert sum(not isinstance(result, BaseException) for result in results) == 1
-    earlier = await refusal(auth.login(code=code_of(totp, -1)))
-    assert earlier.reason is Reason.LOGIN_FAILED
-
-
-async def test_an_old_code_is_no_good(auth: Auth) -> None:
-    totp, _codes = await enrol(auth)
-    for steps in (-3, 3):
-        assert (await refusal(auth.login(code=code_of(totp, steps)))).reason is Reason.LOGIN_FAILED
-
-
-async def test_a_recovery_code_is_good_once_however_it_is_typed(auth: Auth) -> None:
-    _totp, codes = await enrol(auth)
-    assert len(set(codes)) == 10
-    await auth.login(code=codes[0])
-    assert (await refusal(auth.login(code=codes[0]))).reason is Reason.LOGIN_FAILED
-    await auth.login(code=codes[1].lower().replace("-", " "))
-    assert (await refusal(auth.login(code="AAAA-AAAA-AAAA-AAAA"))).reason is Reason.LOGIN_FAILED
-
-
-async def test_a_wrong_code_confirms_nothing(auth: Auth) -> None:
-    me = await auth.bearer()
-    enrolled = await auth.account.EnrolTotp(pb.EnrolTotpRequest(password=PASSWORD), metadata=me)
-    wrong = code_of(pyotp.TOTP(enrolled.secret), 10)
-    error = await refusal(auth.account.ConfirmTotp(pb.ConfirmTotpRequest(totp_code=wrong), metadata=me))
-    assert error.violations[0].field == "totp_code"
-    await auth.login()
-
-
-async def test_a_second_factor_is_not_replaced_by_whoever_has_the_password(auth: Auth) -> None:
-    me = await auth.bearer()
-    await enrol(auth)
-    error = await refusal(auth.account.EnrolTotp(pb.EnrolTotpRequest(password=PASSWORD), metadata=me))
-    assert isinstance(error, FailedPrecondition)
-
-
-async def test_giving_it_up_takes_password_and_code(auth: Auth) -> None:
-    me = await auth.bearer()
-    totp, _codes = await enrol(auth)
-    for password, code, field in (("wrong", code_of(totp), "password"), (PASSWORD, "000000", "code")):
-        request = pb.DisableTotpRequest(password=password, code=code)
-        error = await refusal(auth.account.DisableTotp(request, metadata=me))
-        assert error.violations[0].field == field
-    await auth.account.DisableTotp(pb.DisableTotpRequest(password=PASSWORD, code=code_of(totp)), metadata=me)
-    await auth.login()
-    assert await auth.arrange("SELECT count(*) FROM auth.recovery_codes") == 0
-
-
-async def test_the_database_holds_no_secret_in_the_clear(auth: Auth) -> None:
-    me = await auth.bearer()
-    enrolled = await auth.account.EnrolTotp(pb.EnrolTotpRequest(password=PASSWORD), metadata=me)
-    totp = pyotp.TOTP(enrolled.secret)
-    confirmed = await auth.account.ConfirmTotp(pb.ConfirmTotpRequest(totp_code=code_of(totp)), metadata=me)
-    await auth.account.RequestPasswordReset(pb.RequestPasswordResetRequest(email=EMAIL))
-    (message,) = await auth.mails()
-    await refusal(auth.login(password="a wrong password", code="123456"))
-    secrets = [enrolled.secret, *confirmed.recovery_codes, message.token, PASSWORD, "a wrong password", "123456"]
-    tables = await auth.arrange(
-        "SELECT string_agg(t::text, ' ') FROM (SELECT a::text FROM auth.accounts a UNION ALL "
-        "SELECT e::text FROM auth.audit_events e UNION ALL SELECT o::text FROM auth.one_time_tokens o UNION ALL "
-        "SELECT r::text FROM auth.recovery_codes r) t"
-    )
-    assert EMAIL in tables
-    assert [secret for secret in secrets if secret in tables or secret.encode().hex() in tables] == []
 
 
 async def test_a_hash_of_another_cost_is_renewed_at_sign_in(auth: Auth) -> None:

@@ -10,10 +10,16 @@ import pytest
 from auth import audit
 from auth.audit import BEGINNING, AuditEvent, ChainBrokenError, follow, record
 
+SWAP = (
+    "UPDATE auth.audit_events SET sequence = sequence + 1000 WHERE sequence IN (3, 4); "
+    "UPDATE auth.audit_events SET sequence = 1007 - sequence WHERE sequence > 1000"
+)
+
 
 @pytest.fixture
 async def service(database_url: Callable[[str], str]) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(database_url("auth"))
+    await connection.execute("SELECT set_config('geomesh.tenant', 'acme', false)")
     yield connection
     await connection.close()
 
@@ -98,6 +104,7 @@ async def test_an_event_is_undone_with_what_it_tells_of(service: asyncpg.Connect
         "UPDATE auth.audit_events SET occurred_at = occurred_at + interval '1 microsecond' WHERE sequence = 3",
         "DELETE FROM auth.audit_events WHERE sequence = 3",
         "UPDATE auth.audit_events SET sequence = CASE sequence WHEN 3 THEN 1003 ELSE sequence END",
+        SWAP,
     ],
 )
 async def test_meddling_shows(service: asyncpg.Connection, owner: asyncpg.Connection, meddling: str) -> None:
@@ -110,6 +117,16 @@ async def test_meddling_shows(service: asyncpg.Connection, owner: asyncpg.Connec
     with pytest.raises(ChainBrokenError) as broken:
         follow(BEGINNING, await chain(service))
     assert broken.value.sequence == 3
+
+
+async def test_not_even_the_owner_empties_the_log_by_mistake(
+    service: asyncpg.Connection, owner: asyncpg.Connection
+) -> None:
+    await record(service, "sign_in", tenant="acme")
+    for connection in (owner, service):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute("TRUNCATE auth.audit_events")
+    assert len(await chain(service)) == 1
 
 
 async def test_text_cannot_move_from_one_column_to_the_next(service: asyncpg.Connection) -> None:

@@ -25,7 +25,7 @@ from geomesh_client import (
 from geomesh_client.session import Session
 from tests.auth.conftest import EMAIL, PASSWORD, Auth, Start
 from tests.auth.programs import bearer, create_key, create_service_account
-from tests.auth.test_accounts import code_of, enrol
+from tests.auth.test_second_factors import code_of, enrol
 
 if TYPE_CHECKING:
     from geomesh.auth.v1.auth_pb2_grpc import AuthServiceAsyncStub

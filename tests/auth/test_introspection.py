@@ -54,7 +54,8 @@ async def test_a_suspended_account_has_no_active_refresh_token(auth: Auth) -> No
     database = Postgres(auth.settings)
     await database.start()
     other = jwt.decode(token.access_token, options={"verify_signature": False})["sub"]
-    await revocation.revoke_subject(database, other, lasting=True)
+    async with database.transaction(tenant="acme") as connection:
+        await revocation.revoke_subject(connection, other, lasting=True)
     assert not (await introspect(auth, caller, token.refresh_token)).active
     assert not (await introspect(auth, caller, token.access_token)).active
     await database.close()

@@ -140,7 +140,8 @@ async def test_a_suspended_account_gets_nothing_until_it_is_restored(auth: Auth)
     account_id = await subject(auth)
     database = Postgres(auth.settings)
     await database.start()
-    await revocation.revoke_subject(database, account_id, lasting=True)
+    async with database.transaction(tenant="acme") as connection:
+        await revocation.revoke_subject(connection, account_id, lasting=True)
     assert (await refusal(auth.refresh(tokens.refresh_token))).reason is Reason.REFRESH_TOKEN_INVALID
     await refused_with(lambda: auth.who(tokens.access_token), Reason.TOKEN_REVOKED)
     await revocation.restore_subject(database, account_id)
@@ -169,7 +170,8 @@ async def test_who_signs_in_right_after_all_was_revoked_is_welcome(auth: Auth) -
     before = await auth.login()
     database = Postgres(auth.settings)
     await database.start()
-    await revocation.revoke_subject(database, await subject(auth))
+    async with database.transaction(tenant="acme") as connection:
+        await revocation.revoke_subject(connection, await subject(auth))
     after = await auth.login()
     await refused_with(lambda: auth.who(before.access_token), Reason.TOKEN_REVOKED)
     assert (await auth.who(after.access_token)).tenant == "acme"
@@ -181,7 +183,8 @@ async def test_a_change_of_password_spares_the_session_that_makes_it(auth: Auth)
     kept_id = next(each.session_id for each in (await sessions(auth, kept.access_token)).sessions if each.current)
     database = Postgres(auth.settings)
     await database.start()
-    assert await revocation.revoke_sessions(database, await subject(auth), keep=kept_id) == 1
+    async with database.transaction(tenant="acme") as connection:
+        assert await revocation.revoke_sessions(connection, await subject(auth), keep=kept_id) == 1
     await refused_with(lambda: auth.who(other.access_token), Reason.TOKEN_REVOKED)
     assert (await auth.refresh(kept.refresh_token)).access_token
     await database.close()

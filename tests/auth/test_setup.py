@@ -97,12 +97,15 @@ async def test_makes_a_key_and_an_administrator_with_a_password_in_a_file(instal
     assert installation.path.stat().st_mode & 0o777 == 0o600
     assert await installation.signs_in(password)
     assert [each.name for each in installation.path.parent.iterdir()] == [installation.path.name]
+    recorded = "SELECT array_agg(event ORDER BY sequence) FROM auth.audit_events WHERE tenant_id = 'public'"
+    assert await installation.find(recorded) == ["key.created", "user.created"]
 
 
 async def test_run_again_it_changes_nothing(installation: Installation) -> None:
     await set_up(installation.settings)
     everything = (
-        "SELECT (SELECT string_agg(k::text, '') FROM auth.signing_keys k) || (SELECT a::text FROM auth.accounts a)"
+        "SELECT (SELECT string_agg(k::text, '') FROM auth.signing_keys k) || (SELECT a::text FROM auth.accounts a) || "
+        "(SELECT count(*) FROM auth.audit_events)"
     )
     before, password = await installation.find(everything), installation.path.read_text()
     await set_up(installation.settings)
@@ -233,6 +236,8 @@ async def test_creates_a_user_and_prints_the_password_last(installation: Install
     assert code == 0
     assert await installation.signs_in(output.split()[-1], "new@acme.example")
     assert await installation.find("SELECT plan FROM auth.accounts") == "enterprise"
+    recorded = "SELECT details ->> 'roles' FROM auth.audit_events WHERE tenant_id = 'acme' AND event = 'user.created'"
+    assert await installation.find(recorded) == '["tenant_admin"]'
 
 
 async def test_creates_a_user_with_a_password_that_it_does_not_print(installation: Installation) -> None:

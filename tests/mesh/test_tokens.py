@@ -17,6 +17,10 @@ from pydantic import SecretStr
 from auth.settings import Settings
 from auth.signing_keys import KeySeal
 from geomesh.spatial_index.v1 import spatial_index_pb2, spatial_index_pb2_grpc
+from geomesh.trajectory.v1 import trajectory_pb2, trajectory_pb2_grpc
+from geomesh.types.v1 import types_pb2
+from meshkit.errors import Reason
+from meshkit.status import from_rpc_error
 from tests.attacks import attacks
 from tests.meshkit.forging import Forger
 from tests.running_mesh import Mesh
@@ -56,6 +60,37 @@ async def test_signing_out_is_known_to_every_service_within_five_seconds(mesh: M
         answer = await client.get(path, headers=headers)
         assert answer.status_code == 401
         assert answer.json()["details"][0]["reason"] == "TOKEN_REVOKED"
+
+
+async def test_a_suspended_tenant_mid_stream_is_cut_off_within_five_seconds(
+    mesh: Mesh, client: httpx.AsyncClient, channel: grpc.aio.Channel
+) -> None:
+    tenants = [f"t-{uuid.uuid4().hex[:8]}" for _ in range(2)]
+    stub: trajectory_pb2_grpc.TrajectoryServiceAsyncStub = trajectory_pb2_grpc.TrajectoryServiceStub(channel)
+    streams = []
+    for tenant in tenants:
+        token = (await login(client, create_user(mesh, tenant)))["accessToken"]
+        stream = stub.IngestPositions(metadata=(("authorization", f"Bearer {token}"),))
+        await stream.write(_positions())
+        streams.append(stream)
+    suspended, untouched = streams
+    started = time.monotonic()
+    headers = authorization(mesh.token())
+    (await client.post(f"/v1/tenants/{tenants[0]}:suspend", json={}, headers=headers)).raise_for_status()
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        async with asyncio.timeout(10):
+            await suspended
+    assert time.monotonic() - started < 5
+    assert from_rpc_error(ended.value, "trajectory").reason is Reason.TOKEN_REVOKED
+    await untouched.write(_positions())
+    await untouched.done_writing()
+    assert (await untouched).accepted_count == 2
+
+
+def _positions() -> trajectory_pb2.IngestPositionsRequest:
+    position = trajectory_pb2.Position(entity_id=uuid.uuid4().hex, location=types_pb2.Location(lat=1.0, lng=2.0))
+    position.time.GetCurrentTime()
+    return trajectory_pb2.IngestPositionsRequest(positions=[position])
 
 
 async def test_no_call_fails_while_the_key_changes(mesh: Mesh, client: httpx.AsyncClient) -> None:

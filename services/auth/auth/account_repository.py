@@ -17,7 +17,7 @@ from meshkit.postgres import Connection, Postgres
 
 
 class AccountRepository:
-    """Finds and changes accounts, whatever their tenant: nobody has one before they have signed in."""
+    """Finds and changes accounts. What is done to one is bound to its tenant from the moment on that this is known."""
 
     def __init__(self, database: Postgres) -> None:
         self._database = database
@@ -27,9 +27,9 @@ class AccountRepository:
         row = await self._database.fetchrow(QUERIES["find_account"], email)
         return _credentials(row, is_active=row["is_active"]) if row else None
 
-    async def find_person(self, account_id: str) -> Person | None:
-        """Returns an account that may sign in, by its id."""
-        row = await self._database.fetchrow(QUERIES["find_person"], uuid.UUID(account_id))
+    async def find_person(self, account_id: str, tenant: str) -> Person | None:
+        """Returns an account of a tenant that may sign in, by its id."""
+        row = await self._database.fetchrow(QUERIES["find_person"], uuid.UUID(account_id), tenant=tenant)
         return Person(row["email"], _credentials(row, is_active=True), row["totp_pending"]) if row else None
 
     async def record(
@@ -49,19 +49,20 @@ class AccountRepository:
             details=details,
         )
 
-    async def replace_hash(self, account_id: str, old: str, new: str) -> None:
+    async def replace_hash(self, account: Account, old: str, new: str) -> None:
         """Puts a new hash of the same password in the place of the old one."""
-        await self._database.execute(QUERIES["replace_password_hash"], uuid.UUID(account_id), old, new)
+        query = QUERIES["replace_password_hash"]
+        await self._database.execute(query, uuid.UUID(account.id), old, new, tenant=account.tenant)
 
-    async def use_step(self, account_id: str, step: int) -> bool:
+    async def use_step(self, account: Account, step: int) -> bool:
         """Uses a time step up, and every one before it; returns False if it was."""
-        used = await self._database.fetchval(QUERIES["use_totp_step"], uuid.UUID(account_id), step)
-        return used is not None
+        query = QUERIES["use_totp_step"]
+        return await self._database.fetchval(query, uuid.UUID(account.id), step, tenant=account.tenant) is not None
 
-    async def use_recovery_code(self, account_id: str, digest: bytes) -> bool:
+    async def use_recovery_code(self, account: Account, digest: bytes) -> bool:
         """Uses a recovery code up; returns False if there is none such."""
-        used = await self._database.fetchval(QUERIES["use_recovery_code"], uuid.UUID(account_id), digest)
-        return used is not None
+        query = QUERIES["use_recovery_code"]
+        return await self._database.fetchval(query, uuid.UUID(account.id), digest, tenant=account.tenant) is not None
 
     async def promise(
         self,
@@ -109,6 +110,7 @@ class AccountRepository:
             if row is None:
                 return None
             invitation = _promise(row).invitation or Invitation(new_tenant, (USER_ROLE,))
+            await connection.execute(QUERIES["enter_tenant"], invitation.tenant)
             plan = USUAL_PLAN
             if row["tenant_id"] is not None:
                 plan = await connection.fetchval(QUERIES["lock_tenant"], invitation.tenant)
@@ -130,17 +132,20 @@ class AccountRepository:
             promised = await connection.fetchrow(QUERIES["take_one_time_token"], token_digest, Purpose.PASSWORD_RESET)
             if promised is None:
                 return False
-            row = await connection.fetchrow(QUERIES["set_password"], promised["email"], password_hash)
-            if row is None:
+            found = await connection.fetchrow(QUERIES["find_account"], promised["email"])
+            if found is None:
                 return False
-            account = _account(row)
+            account = _account(found)
+            await connection.execute(QUERIES["enter_tenant"], account.tenant)
+            if await connection.fetchval(QUERIES["set_password"], uuid.UUID(account.id), password_hash) is None:
+                return False
             await revocation.revoke_subject(connection, account.id)
             await _record_own(connection, Event.PASSWORD_RESET, account, address)
         return True
 
     async def change_password(self, account: Account, old_hash: str, new_hash: str, address: str) -> bool:
         """Puts another password in the place of this one; returns False when that is not the password any more."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant=account.tenant) as connection:
             key = uuid.UUID(account.id)
             if await connection.fetchval(QUERIES["change_password"], key, old_hash, new_hash) is None:
                 return False
@@ -151,12 +156,12 @@ class AccountRepository:
 
     async def enrol(self, account: Account, sealed: bytes) -> None:
         """Keeps a secret that is not asked for yet."""
-        await self._database.execute(QUERIES["enrol_totp"], uuid.UUID(account.id), sealed)
+        await self._database.execute(QUERIES["enrol_totp"], uuid.UUID(account.id), sealed, tenant=account.tenant)
 
     async def confirm(self, account: Account, sealed: bytes, step: int, codes: Sequence[bytes], address: str) -> bool:
         """Asks for codes of this secret from now on; returns False when another one was enrolled meanwhile."""
         key = uuid.UUID(account.id)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant=account.tenant) as connection:
             if await connection.fetchval(QUERIES["confirm_totp"], key, sealed, step) is None:
                 return False
             await connection.execute(QUERIES["add_recovery_codes"], key, list(codes))
@@ -165,7 +170,7 @@ class AccountRepository:
 
     async def disable(self, account: Account, address: str) -> None:
         """Asks for codes no more."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(tenant=account.tenant) as connection:
             await connection.execute(QUERIES["disable_totp"], uuid.UUID(account.id))
             await _record_own(connection, Event.TOTP_DISABLED, account, address)
 

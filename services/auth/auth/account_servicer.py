@@ -38,8 +38,8 @@ class AccountServicer(AccountServiceServicer):
 
     async def ChangePassword(self, request: pb.ChangePasswordRequest, context: Context) -> pb.ChangePasswordResponse:
         """Replaces the password."""
-        subject = current().identity.subject
-        await self._passwords.change(subject, request.old_password, request.new_password, address_of(context))
+        caller = current().identity
+        await self._passwords.change(caller, request.old_password, request.new_password, address_of(context))
         return pb.ChangePasswordResponse()
 
     async def RequestPasswordReset(
@@ -56,20 +56,20 @@ class AccountServicer(AccountServiceServicer):
 
     async def EnrolTotp(self, request: pb.EnrolTotpRequest, context: Context) -> pb.EnrolTotpResponse:
         """Makes a secret."""
-        subject = current().identity.subject
-        secret, uri = await self._second_factors.enrol(subject, request.password, address_of(context))
+        caller = current().identity
+        secret, uri = await self._second_factors.enrol(caller, request.password, address_of(context))
         await context.send_initial_metadata(_NEVER_KEPT)
         return pb.EnrolTotpResponse(secret=secret, uri=uri)
 
     async def ConfirmTotp(self, request: pb.ConfirmTotpRequest, context: Context) -> pb.ConfirmTotpResponse:
         """Puts the secret into use."""
-        subject = current().identity.subject
-        codes = await self._second_factors.confirm(subject, request.totp_code, address_of(context))
+        caller = current().identity
+        codes = await self._second_factors.confirm(caller, request.totp_code, address_of(context))
         await context.send_initial_metadata(_NEVER_KEPT)
         return pb.ConfirmTotpResponse(recovery_codes=codes)
 
     async def DisableTotp(self, request: pb.DisableTotpRequest, context: Context) -> pb.DisableTotpResponse:
         """Gives the second factor up."""
-        subject = current().identity.subject
-        await self._second_factors.disable(subject, request.password, request.code, address_of(context))
+        caller = current().identity
+        await self._second_factors.disable(caller, request.password, request.code, address_of(context))
         return pb.DisableTotpResponse()

@@ -1,7 +1,7 @@
 """Tenants, users and the audit log in Postgres, as administrators need them.
 
-What a tenant's administrator does runs on connections that are bound to the tenant: row-level security hides all others,
-whatever a statement forgets.
+What is done to a tenant and its users runs on connections that are bound to the tenant: row-level security hides all
+others, whatever a statement forgets. Only lists of the whole mesh are not.
 """
 
 import uuid
@@ -40,19 +40,27 @@ class AdminRepository:
 
     async def list_tenants(self, reach: str | None, after: str | None, most: int) -> list[Tenant]:
         """Returns tenants in the order of their ids."""
-        rows = await self._database.fetch(QUERIES["list_tenants"], reach, after, most, tenant=reach)
+        if reach is None:
+            rows = await self._database.fetch(QUERIES["list_all_tenants"], after, most)
+        else:
+            rows = await self._database.fetch(QUERIES["list_tenants"], reach, after, most, tenant=reach)
         return [_tenant(row) for row in rows]
 
     async def find_user(self, user_id: str, reach: str | None) -> User | None:
         """Returns a user."""
-        row = await self._database.fetchrow(QUERIES["find_user"], uuid.UUID(user_id), reach, tenant=reach)
+        key = uuid.UUID(user_id)
+        tenant = reach or await self._database.fetchval(QUERIES["find_tenant_of_account"], key)
+        row = await self._database.fetchrow(QUERIES["find_user"], key, tenant, tenant=tenant) if tenant else None
         return _user(row) if row else None
 
     async def list_users(
         self, reach: str | None, tenant: str | None, email: str | None, after: str | None, most: int
     ) -> list[User]:
         """Returns users in the order of their addresses."""
-        rows = await self._database.fetch(QUERIES["list_users"], email, tenant or reach, after, most, tenant=reach)
+        if only := reach or tenant:
+            rows = await self._database.fetch(QUERIES["list_users"], email, only, after, most, tenant=only)
+        else:
+            rows = await self._database.fetch(QUERIES["list_all_users"], email, after, most)
         return [_user(row) for row in rows]
 
     async def list_limits(self) -> dict[str, Limits]:
@@ -105,12 +113,21 @@ class _Change:
     def __init__(self, connection: Connection, caller: Caller) -> None:
         self._connection = connection
         self._caller = caller
+        self._bound = caller.reach
+
+    async def _enter(self, tenant: str) -> None:
+        """Binds the rest of the transaction to a tenant, for a caller who may manage every one."""
+        if self._caller.reach is None and self._bound != tenant:
+            await self._connection.execute(QUERIES["enter_tenant"], tenant)
+            self._bound = tenant
 
     async def tenant(self, tenant: str) -> Tenant | None:
+        await self._enter(tenant)
         row = await self._connection.fetchrow(QUERIES["find_tenant"], tenant)
         return _tenant(row) if row else None
 
     async def add_tenant(self, tenant: str, display_name: str, plan: str, limits: Limits) -> bool:
+        await self._enter(tenant)
         added = await self._connection.fetchval(QUERIES["add_tenant"], tenant, display_name, plan, *_numbers(limits))
         return added is not None
 
@@ -135,7 +152,13 @@ class _Change:
         return True
 
     async def user(self, user_id: str) -> User | None:
-        row = await self._connection.fetchrow(QUERIES["lock_user"], uuid.UUID(user_id), self._caller.reach)
+        key = uuid.UUID(user_id)
+        if self._caller.reach is None:
+            tenant = await self._connection.fetchval(QUERIES["find_tenant_of_account"], key)
+            if tenant is None:
+                return None
+            await self._enter(tenant)
+        row = await self._connection.fetchrow(QUERIES["lock_user"], key, self._bound)
         return _user(row) if row else None
 
     async def add_user(

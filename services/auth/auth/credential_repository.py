@@ -137,7 +137,7 @@ class CredentialRepository:
 
     async def use_api_key(self, key_digest: bytes) -> Grant | None:
         """Notes that a key is used; returns None when it or its account is not good."""
-        row = await self._database.fetchrow(QUERIES["use_api_key"], key_digest)
+        row = await self._database.fetchrow(QUERIES["use_api_key"], key_digest, retries=False)
         if row is None:
             return None
         key_id = str(row["api_key_id"])
@@ -145,7 +145,7 @@ class CredentialRepository:
 
     async def use_service_account(self, account_id: uuid.UUID, secret_digest: bytes) -> Grant | None:
         """Notes that a secret is used; returns None when it or its account is not good."""
-        row = await self._database.fetchrow(QUERIES["use_service_account"], account_id, secret_digest)
+        row = await self._database.fetchrow(QUERIES["use_service_account"], account_id, secret_digest, retries=False)
         if row is None:
             return None
         name = str(row["service_account_id"])

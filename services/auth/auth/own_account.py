@@ -11,6 +11,7 @@ from auth.accounts import Account, Credentials
 from auth.signing_in import Doorkeeper
 from auth.throttle import Throttle
 from meshkit.errors import FailedPrecondition, InvalidInput, NotFound, Reason
+from meshkit.identity import Identity
 
 TOKEN_BYTES: Final = 32
 """Random bytes of a one-time token."""
@@ -55,8 +56,8 @@ class AccountStore(Protocol):
         """Returns the account with this address."""
         ...
 
-    async def find_person(self, account_id: str) -> Person | None:
-        """Returns an account that may sign in, by its id."""
+    async def find_person(self, account_id: str, tenant: str) -> Person | None:
+        """Returns an account of a tenant that may sign in, by its id."""
         ...
 
     async def promise(
@@ -101,14 +102,14 @@ class AccountStore(Protocol):
         ...
 
 
-async def found(store: AccountStore, account_id: str) -> Person:
+async def found(store: AccountStore, caller: Identity) -> Person:
     """Returns the caller's account.
 
     Raises:
         FailedPrecondition: Nobody signs in to it: the caller is a service account, of a foreign issuer, or gone.
     """
     try:
-        person = await store.find_person(str(uuid.UUID(account_id)))
+        person = await store.find_person(str(uuid.UUID(caller.subject)), caller.tenant)
     except ValueError:
         person = None
     if person is None:
@@ -120,7 +121,7 @@ async def proved(
     store: AccountStore,
     doorkeeper: Doorkeeper,
     attempts: Throttle,
-    account_id: str,
+    caller: Identity,
     field: str,
     password: str,
     address: str,
@@ -132,8 +133,8 @@ async def proved(
         FailedPrecondition: There is no password to know.
         ResourceExhausted: There were too many attempts.
     """
-    attempt = await attempts.take(account_id, address)
-    person = await found(store, account_id)
+    attempt = await attempts.take(caller.subject, address)
+    person = await found(store, caller)
     if not await doorkeeper.knows_password(person.credentials, password):
         raise InvalidInput(field, "is wrong")
     await attempts.succeeded(attempt)

@@ -12,6 +12,7 @@ from auth.refresh_tokens import digest
 from auth.signing_in import Doorkeeper
 from auth.throttle import Throttle
 from meshkit.errors import InvalidInput
+from meshkit.identity import Identity
 
 
 class PasswordChanges:
@@ -37,14 +38,14 @@ class PasswordChanges:
         self._requests = requests
         self._seconds = token_seconds
 
-    async def change(self, account_id: str, old: str, new: str, address: str) -> None:
+    async def change(self, caller: Identity, old: str, new: str, address: str) -> None:
         """Puts another password in the place of one that the caller knows.
 
         Raises:
             InvalidInput: The old password is wrong, or the new one too weak.
             ResourceExhausted: There were too many attempts.
         """
-        person = await proved(self._store, self._doorkeeper, self._attempts, account_id, "old_password", old, address)
+        person = await proved(self._store, self._doorkeeper, self._attempts, caller, "old_password", old, address)
         about = (person.email, person.credentials.account.tenant)
         await self._passwords.run(lambda: refuse_guessable("new_password", new, about))
         fresh = await self._passwords.hash(new)

@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
@@ -25,17 +25,18 @@ class SessionRepository:
         self._database = database
 
     async def begin(
-        self, session_id: uuid.UUID, account_id: str, token_digest: bytes, origin: Origin, *, seconds: int
+        self, session_id: uuid.UUID, account: Account, token_digest: bytes, origin: Origin, *, seconds: int
     ) -> None:
         """Begins a session whose first token is good for `seconds`, and forgets the account's expired ones."""
         await self._database.execute(
             QUERIES["begin_session"],
             session_id,
-            uuid.UUID(account_id),
+            uuid.UUID(account.id),
             token_digest,
             timedelta(seconds=seconds),
             origin.address,
             origin.user_agent,
+            tenant=account.tenant,
         )
 
     async def rotate(
@@ -48,6 +49,7 @@ class SessionRepository:
             successors,
             timedelta(seconds=seconds),
             timedelta(seconds=grace_seconds),
+            retries=False,
         )
         if row is None:
             return None
@@ -62,6 +64,7 @@ class SessionRepository:
             if row is None:
                 return None
             session_id = str(row["session_id"])
+            await connection.execute(QUERIES["enter_tenant"], row["tenant_id"])
             await audit.record(
                 connection,
                 "session.reused",
@@ -178,12 +181,16 @@ class SetUpRepository:
         """Tells whether there is an account with this address in small letters."""
         return await self._connection.fetchrow(QUERIES["find_account"], email) is not None
 
-    async def add_account(self, account: NewAccount, password_hash: str) -> bool:
-        """Adds an account; returns False when there is one with this address."""
+    async def add_account(self, account: NewAccount, password_hash: str) -> str | None:
+        """Adds an account and returns its id; None when there is one with this address."""
         added = await self._connection.fetchval(
             QUERIES["add_account"], account.email, password_hash, account.tenant, [account.role], account.plan
         )
-        return added is not None
+        return str(added) if added else None
+
+    async def record(self, event: str, tenant: str, subject: str, details: dict[str, Any]) -> None:
+        """Appends to a tenant's audit log what whoever sets up did; they have no account."""
+        await audit.record(self._connection, event, tenant=tenant, subject=subject, details=details)
 
 
 def account_of(row: asyncpg.Record) -> Account:

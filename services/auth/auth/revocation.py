@@ -1,7 +1,8 @@
 """Ending tokens before their time. What is decided here is written to Postgres and known to every service within 5 s.
 
-Each function takes a connection, so that what it does stands or falls with the transaction that it is part of, or the
-database itself. `auth.publisher` copies the result to Redis; nobody needs to call it.
+Each function takes a connection, so that what it does stands or falls with the transaction that it is part of. Sessions
+are found only by a connection that is bound to the account's tenant. `auth.publisher` copies the result to Redis; nobody
+needs to call it.
 """
 
 import uuid
@@ -17,7 +18,7 @@ MOST_TOKEN_LIFE: Final = timedelta(seconds=MOST_FOREIGN_SECONDS + 600)
 
 
 class Executor(Protocol):
-    """A connection, or the database."""
+    """A connection inside a transaction, or the database itself where only tokens are refused."""
 
     async def execute(self, query: str, /, *args: Any) -> str:
         """Carries a statement out."""
@@ -32,7 +33,7 @@ async def revoke_subject(connection_or_database: Executor, subject: str, *, last
     """Ends the sessions of an account, and refuses every token that it got until now.
 
     Args:
-        connection_or_database: Where it is written.
+        connection_or_database: Where it is written, bound to the account's tenant.
         subject: The account's id.
         lasting: Whether it gets no new tokens either, by session, API key or another issuer, until `restore_subject`: for
             an account that is suspended or deleted.
@@ -70,7 +71,7 @@ async def revoke_sessions(connection_or_database: Executor, account_id: str, *, 
     API keys and their tokens go on, so this is what a change of password asks for.
 
     Args:
-        connection_or_database: Where it is written.
+        connection_or_database: Where it is written, bound to the account's tenant.
         account_id: The account.
         keep: The id of a session that goes on, such as that of whoever changes the password; empty keeps none.
     """

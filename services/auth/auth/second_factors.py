@@ -5,6 +5,7 @@ from auth.second_factor import SecondFactor, recovery_codes, recovery_digest
 from auth.signing_in import Doorkeeper
 from auth.throttle import Throttle
 from meshkit.errors import FailedPrecondition, InvalidInput, Reason
+from meshkit.identity import Identity
 
 
 class SecondFactors:
@@ -19,7 +20,7 @@ class SecondFactors:
         self._doorkeeper = doorkeeper
         self._attempts = attempts
 
-    async def enrol(self, account_id: str, password: str, address: str) -> tuple[str, str]:
+    async def enrol(self, caller: Identity, password: str, address: str) -> tuple[str, str]:
         """Returns a new secret and its `otpauth:` address.
 
         Raises:
@@ -27,14 +28,14 @@ class SecondFactors:
             FailedPrecondition: There is a second factor, which must be given up first.
             ResourceExhausted: There were too many attempts.
         """
-        person = await proved(self._store, self._doorkeeper, self._attempts, account_id, "password", password, address)
+        person = await proved(self._store, self._doorkeeper, self._attempts, caller, "password", password, address)
         if person.credentials.totp_sealed is not None:
             raise FailedPrecondition(Reason.STATE_FORBIDS, "there is a second factor already; disable it first")
         secret, uri, sealed = self._second_factor.enrol(person.email)
         await self._store.enrol(person.credentials.account, sealed)
         return secret, uri
 
-    async def confirm(self, account_id: str, code: str, address: str) -> list[str]:
+    async def confirm(self, caller: Identity, code: str, address: str) -> list[str]:
         """Asks for codes from now on, and returns recovery codes.
 
         Raises:
@@ -42,8 +43,8 @@ class SecondFactors:
             FailedPrecondition: Nothing was enrolled.
             ResourceExhausted: There were too many attempts.
         """
-        attempt = await self._attempts.take(account_id, address)
-        person = await found(self._store, account_id)
+        attempt = await self._attempts.take(caller.subject, address)
+        person = await found(self._store, caller)
         if person.totp_pending is None:
             raise FailedPrecondition(Reason.STATE_FORBIDS, "no second factor waits for its confirmation")
         step = self._second_factor.step_of(person.totp_pending, code)
@@ -55,7 +56,7 @@ class SecondFactors:
         await self._attempts.succeeded(attempt)
         return codes
 
-    async def disable(self, account_id: str, password: str, code: str, address: str) -> None:
+    async def disable(self, caller: Identity, password: str, code: str, address: str) -> None:
         """Asks for codes no more.
 
         Raises:
@@ -63,10 +64,10 @@ class SecondFactors:
             FailedPrecondition: There is no second factor.
             ResourceExhausted: There were too many attempts.
         """
-        person = await proved(self._store, self._doorkeeper, self._attempts, account_id, "password", password, address)
+        person = await proved(self._store, self._doorkeeper, self._attempts, caller, "password", password, address)
         if person.credentials.totp_sealed is None:
             raise FailedPrecondition(Reason.STATE_FORBIDS, "there is no second factor")
-        attempt = await self._attempts.take(account_id, address)
+        attempt = await self._attempts.take(caller.subject, address)
         if not await self._doorkeeper.accepts_code(person.credentials, code):
             raise InvalidInput("code", "is wrong")
         await self._attempts.succeeded(attempt)

@@ -86,7 +86,7 @@ class SessionStore(Protocol):
     """Where sessions are kept."""
 
     async def begin(
-        self, session_id: uuid.UUID, account_id: str, token_digest: bytes, origin: Origin, *, seconds: int
+        self, session_id: uuid.UUID, account: Account, token_digest: bytes, origin: Origin, *, seconds: int
     ) -> None:
         """Begins a session whose first token is good for `seconds`."""
         ...
@@ -145,7 +145,7 @@ class Sessions:
     async def begin(self, account: Account, origin: Origin) -> Tokens:
         """Begins a session of an account that has proved itself."""
         token, session_id = self._refresh_tokens.first(), uuid.uuid4()
-        await self._store.begin(session_id, account.id, digest(token), origin, seconds=self._seconds)
+        await self._store.begin(session_id, account, digest(token), origin, seconds=self._seconds)
         return await self._tokens(account, token, self._seconds, str(session_id))
 
     async def refresh(self, token: str) -> Tokens:

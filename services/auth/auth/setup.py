@@ -17,6 +17,7 @@ from typing import Final
 import asyncpg
 
 from auth.accounts import ADMINISTRATOR, LEAST_PASSWORD_LENGTH, NewAccount, new_account
+from auth.audit import Event
 from auth.guessing import refuse_guessable
 from auth.passwords import Passwords, cost
 from auth.repository import SetUpRepository
@@ -24,7 +25,7 @@ from auth.settings import Settings
 from auth.signing_keys import KeySeal, SealError, generate
 from geomesh.auth.v1 import auth_pb2 as pb
 from meshkit.errors import InvalidInput
-from meshkit.identity import PLANS, ROLES
+from meshkit.identity import PLANS, PUBLIC_TENANT, ROLES
 from meshkit.validation import validate
 
 _PASSWORD_BYTES: Final = 18
@@ -93,6 +94,7 @@ async def _ensure_signing_key(repository: SetUpRepository, seal: KeySeal) -> Non
         return
     made = generate()
     await repository.add_key(made.public, seal.close(made))
+    await repository.record("key.created", PUBLIC_TENANT, "", {"kid": made.public.key_id})
     _say(f"signing key {made.public.key_id} is made")
 
 
@@ -139,8 +141,11 @@ async def _add(repository: SetUpRepository, settings: Settings, account: NewAcco
     refuse_guessable("password", password, (account.email, account.tenant))
     parameters = cost(settings.password_memory_kib, settings.password_passes, settings.password_lanes)
     hashed = await Passwords(threads=1, waiting=0, parameters=parameters).hash(password)
-    if not await repository.add_account(account, hashed):
+    account_id = await repository.add_account(account, hashed)
+    if account_id is None:
         raise SetUpError(f"there is an account {account.email} already")
+    details = {"email": account.email, "roles": [account.role]}
+    await repository.record(Event.USER_CREATED, account.tenant, account_id, details)
 
 
 def _random_password() -> str:

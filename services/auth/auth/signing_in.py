@@ -3,7 +3,7 @@
 from typing import Final, Protocol
 
 from auth import audit
-from auth.accounts import Credentials, normalize_email
+from auth.accounts import Account, Credentials, normalize_email
 from auth.audit import Event
 from auth.passwords import Passwords
 from auth.second_factor import SecondFactor, recovery_digest
@@ -21,15 +21,15 @@ class Accounts(Protocol):
         """Returns the account with this address."""
         ...
 
-    async def replace_hash(self, account_id: str, old: str, new: str) -> None:
+    async def replace_hash(self, account: Account, old: str, new: str) -> None:
         """Puts a new hash of the same password in the place of the old one."""
         ...
 
-    async def use_step(self, account_id: str, step: int) -> bool:
+    async def use_step(self, account: Account, step: int) -> bool:
         """Uses a time step up, and every one before it; returns False if it was."""
         ...
 
-    async def use_recovery_code(self, account_id: str, digest: bytes) -> bool:
+    async def use_recovery_code(self, account: Account, digest: bytes) -> bool:
         """Uses a recovery code up; returns False if there is none such."""
         ...
 
@@ -59,14 +59,14 @@ class Doorkeeper:
             return False
         step = self._second_factor.step_of(found.totp_sealed, code)
         if step is not None:
-            return await self._accounts.use_step(found.account.id, step)
-        return await self._accounts.use_recovery_code(found.account.id, recovery_digest(code))
+            return await self._accounts.use_step(found.account, step)
+        return await self._accounts.use_recovery_code(found.account, recovery_digest(code))
 
     async def renew_hash(self, found: Credentials, password: str) -> None:
         """Hashes a password anew that was hashed at another cost than is set now."""
         if self._passwords.is_outdated(found.password_hash):
             fresh = await self._passwords.hash(password)
-            await self._accounts.replace_hash(found.account.id, found.password_hash, fresh)
+            await self._accounts.replace_hash(found.account, found.password_hash, fresh)
 
 
 class SignIn:

@@ -1,12 +1,15 @@
 -- name: find_account
--- Returns the account with an email address ($1, in small letters).
-SELECT
-  a.account_id, a.tenant_id, a.roles, a.plan, a.password_hash,
-  a.disabled_at IS NULL AND t.suspended_at IS NULL AS is_active,
-  CASE WHEN a.totp_confirmed_at IS NOT NULL THEN a.totp_sealed END AS totp_sealed
-FROM auth.accounts AS a
-JOIN auth.tenants AS t ON t.tenant_id = a.tenant_id
-WHERE a.email = $1::text;
+-- Returns the account with an email address ($1, in small letters), of whatever tenant.
+SELECT account_id, tenant_id, roles, plan, password_hash, is_active, totp_sealed
+FROM auth.find_account($1::text);
+
+-- name: find_tenant_of_account
+-- Returns the tenant of an account ($1).
+SELECT auth.tenant_of_account($1::uuid);
+
+-- name: enter_tenant
+-- Binds the transaction to a tenant ($1) until it ends.
+SELECT set_config('geomesh.tenant', $1::text, true);
 
 -- name: begin_session
 -- Begins a session ($1) of an account ($2) whose only good token ($3, its hash) lives for a while ($4), from an address
@@ -22,86 +25,20 @@ WHERE a.account_id = $2::uuid;
 
 -- name: rotate_token
 -- Puts a successor (the first of $2, a hash) in the place of a good token ($1, a hash); the successor lives for a while
--- ($3). If the good token is one of the successors already and has been for less than the grace ($4), a client repeats
--- a call whose answer it lost: nothing changes. Calls that use one token at one time wait here for each other's row, and
--- Postgres then looks again at the row as the first of them left it, so that the others find themselves repeating.
-WITH rotated AS (
-  UPDATE auth.sessions AS s
-  SET
-    token_digest = CASE WHEN s.token_digest = $1::bytea THEN ($2::bytea[])[1] ELSE s.token_digest END,
-    expires_at = CASE WHEN s.token_digest = $1::bytea THEN now() + $3::interval ELSE s.expires_at END,
-    rotated_at = CASE WHEN s.token_digest = $1::bytea THEN now() ELSE s.rotated_at END
-  FROM auth.accounts AS a
-  WHERE s.token_digest = ANY ($1::bytea || $2::bytea[])
-    AND (s.token_digest = $1::bytea OR s.rotated_at > now() - $4::interval)
-    AND s.expires_at > now()
-    AND s.ended_at IS NULL
-    AND a.account_id = s.account_id
-    AND a.disabled_at IS NULL
-    -- Written out, so that each is one step in the index.
-    AND NOT EXISTS (
-      SELECT FROM auth.revocations AS r
-      WHERE r.kind = 'subject' AND r.name = a.account_id::text AND r.issued_before = 'infinity'
-    )
-    AND NOT EXISTS (
-      SELECT FROM auth.revocations AS r
-      WHERE r.kind = 'tenant' AND r.name = a.tenant_id AND r.issued_before = 'infinity'
-    )
-  RETURNING s.session_id, s.token_digest, s.expires_at, a.account_id, a.tenant_id, a.roles, a.plan
-), spent AS (
-  INSERT INTO auth.spent_tokens (token_digest, session_id, spent_at)
-  SELECT $1::bytea, rotated.session_id, now()
-  FROM rotated
-  ON CONFLICT (token_digest) DO NOTHING
-), forgotten AS (
-  -- A token that would have expired by now is refused for that alone.
-  DELETE FROM auth.spent_tokens AS t
-  USING rotated
-  WHERE t.session_id = rotated.session_id AND t.spent_at <= now() - $3::interval
-)
-SELECT
-  session_id, account_id, tenant_id, roles, plan, token_digest,
-  greatest(0, floor(extract(epoch FROM expires_at - now())))::int4 AS refresh_seconds
-FROM rotated;
+-- ($3). A token that was exchanged for one of the successors less than the grace ($4) ago changes nothing.
+SELECT session_id, account_id, tenant_id, roles, plan, token_digest, refresh_seconds
+FROM auth.rotate_token($1::bytea, $2::bytea[], $3::interval, $4::interval);
 
 -- name: end_reused
 -- Ends the session that a token ($1, a hash) was spent in longer ago than the grace ($2), with its access tokens, which
 -- live for a while ($3), and returns whose it was.
-WITH ended AS (
-  UPDATE auth.sessions AS s
-  SET ended_at = now()
-  FROM auth.spent_tokens AS t, auth.accounts AS a
-  WHERE t.token_digest = $1::bytea
-    AND t.spent_at <= now() - $2::interval
-    AND s.session_id = t.session_id
-    AND s.ended_at IS NULL
-    AND a.account_id = s.account_id
-  RETURNING s.session_id, a.account_id, a.tenant_id
-), revoked AS (
-  INSERT INTO auth.revocations (kind, name, issued_before, until)
-  SELECT 'session', ended.session_id::text, 'infinity', now() + $3::interval
-  FROM ended
-  ON CONFLICT (kind, name) DO NOTHING
-)
 SELECT session_id, account_id, tenant_id
-FROM ended;
+FROM auth.end_reused($1::bytea, $2::interval, $3::interval);
 
 -- name: find_session_of_token
 -- Returns the session, over or not, that a token ($1, a hash) is or was of, and whether the token is good now.
-SELECT
-  s.session_id, a.account_id, a.tenant_id, a.roles, a.plan, s.created_at, s.rotated_at, s.expires_at,
-  s.token_digest = $1::bytea AND s.ended_at IS NULL AND s.expires_at > now() AND a.disabled_at IS NULL AND NOT EXISTS (
-    SELECT FROM auth.revocations AS r
-    WHERE (r.kind, r.name) IN (('subject', a.account_id::text), ('tenant', a.tenant_id))
-      AND r.issued_before = 'infinity'
-  ) AS is_good
-FROM auth.sessions AS s
-JOIN auth.accounts AS a ON a.account_id = s.account_id
-WHERE s.session_id IN (
-  SELECT session_id FROM auth.sessions WHERE token_digest = $1::bytea
-  UNION ALL
-  SELECT session_id FROM auth.spent_tokens WHERE token_digest = $1::bytea
-);
+SELECT session_id, account_id, tenant_id, roles, plan, created_at, rotated_at, expires_at, is_good
+FROM auth.find_session_of_token($1::bytea);
 
 -- name: list_sessions
 -- Returns sessions of an account ($1) that can be gone on with, the newest first, from behind a position ($2 time, $3 id)
@@ -193,15 +130,8 @@ DELETE FROM auth.revocations
 WHERE until <= now() - interval '1 hour';
 
 -- name: forget_sessions
--- Forgets sessions, so many ($1) at most, that nobody can go on with since a day, and with them the tokens they spent. What
--- was ended stays until its last token would have expired, so that a copy of one is still recognized.
-DELETE FROM auth.sessions
-WHERE session_id IN (
-  SELECT session_id FROM auth.sessions
-  WHERE expires_at <= now() - interval '1 day'
-  LIMIT $1::int4
-  FOR UPDATE SKIP LOCKED
-);
+-- Forgets sessions, so many ($1) at most, that nobody can go on with since a day.
+SELECT auth.forget_sessions($1::int4);
 
 -- name: take_turn
 -- Waits until nobody else adds to what a text ($1) names, and keeps others waiting until the transaction ends, so that
@@ -243,20 +173,8 @@ FROM ended;
 
 -- name: use_api_key
 -- Notes that an API key ($1, a hash) is used, and returns it with its account if both are good.
-UPDATE auth.api_keys AS k
-SET last_used_at = now()
-FROM auth.accounts AS a
-WHERE k.key_digest = $1::bytea
-  AND k.revoked_at IS NULL
-  AND k.expires_at > now()
-  AND a.account_id = k.account_id
-  AND a.disabled_at IS NULL
-  AND NOT EXISTS (
-    SELECT FROM auth.revocations AS r
-    WHERE (r.kind, r.name) IN (('subject', a.account_id::text), ('tenant', a.tenant_id))
-      AND r.issued_before = 'infinity'
-  )
-RETURNING k.api_key_id, k.scopes, a.account_id, a.tenant_id, a.roles, a.plan;
+SELECT api_key_id, scopes, account_id, tenant_id, roles, plan
+FROM auth.use_api_key($1::bytea);
 
 -- name: add_service_account
 -- Adds a service account ($1 id, $2 tenant, $3 name, $4 hash of its secret, $5 roles, $6 plan, $7 scopes) unless the
@@ -313,16 +231,8 @@ FROM gone;
 
 -- name: use_service_account
 -- Notes that a service account ($1) is used with its secret ($2, a hash), and returns it if it is good.
-UPDATE auth.service_accounts AS c
-SET last_used_at = now()
-WHERE c.service_account_id = $1::uuid
-  AND c.secret_digest = $2::bytea
-  AND NOT EXISTS (
-    SELECT FROM auth.revocations AS r
-    WHERE (r.kind, r.name) IN (('subject', c.service_account_id::text), ('tenant', c.tenant_id))
-      AND r.issued_before = 'infinity'
-  )
-RETURNING c.service_account_id, c.tenant_id, c.roles, c.plan, c.scopes;
+SELECT service_account_id, tenant_id, roles, plan, scopes
+FROM auth.use_service_account($1::uuid, $2::bytea);
 
 -- name: find_published_keys
 -- Returns the keys that tokens may be signed with, those that sign already first, the newest of them before older ones.
@@ -423,35 +333,18 @@ WHERE a.account_id = $1::uuid AND a.disabled_at IS NULL AND t.suspended_at IS NU
 
 -- name: add_one_time_token
 -- Keeps a token ($1, its hash) for a purpose ($2) that was sent to an address ($3), for a while ($6), in the place of an
--- older one; of an invitation also the tenant ($4) and the roles ($5). Forgets what has expired, a few at a time.
-WITH forgotten AS (
-  DELETE FROM auth.one_time_tokens
-  WHERE token_digest IN (
-    SELECT o.token_digest
-    FROM auth.one_time_tokens AS o
-    WHERE o.expires_at <= now() AND o.email <> $3::text
-    LIMIT 100
-    FOR UPDATE SKIP LOCKED
-  )
-)
-INSERT INTO auth.one_time_tokens AS o (token_digest, purpose, email, tenant_id, roles, expires_at)
-VALUES ($1::bytea, $2::text, $3::text, $4::text, $5::text[], now() + $6::interval)
-ON CONFLICT (email, purpose) DO UPDATE SET
-  token_digest = excluded.token_digest, tenant_id = excluded.tenant_id, roles = excluded.roles,
-  created_at = now(), expires_at = excluded.expires_at
-RETURNING o.expires_at;
+-- older one; of an invitation also the tenant ($4) and the roles ($5). Returns until when it is good.
+SELECT auth.add_one_time_token($1::bytea, $2::text, $3::text, $4::text, $5::text[], $6::interval);
 
 -- name: find_one_time_token
 -- Returns what a token ($1, its hash) for a purpose ($2) was sent for.
 SELECT email, tenant_id, roles
-FROM auth.one_time_tokens
-WHERE token_digest = $1::bytea AND purpose = $2::text AND expires_at > now();
+FROM auth.find_one_time_token($1::bytea, $2::text);
 
 -- name: take_one_time_token
 -- Uses a token ($1, its hash) for a purpose ($2) up, and returns what it was sent for.
-DELETE FROM auth.one_time_tokens
-WHERE token_digest = $1::bytea AND purpose = $2::text AND expires_at > now()
-RETURNING email, tenant_id, roles;
+SELECT email, tenant_id, roles
+FROM auth.take_one_time_token($1::bytea, $2::text);
 
 -- name: lock_tenant
 -- Returns the plan of a tenant ($1) that may sign in, which stays as it is until the transaction ends.
@@ -461,12 +354,12 @@ WHERE tenant_id = $1::text AND suspended_at IS NULL
 FOR KEY SHARE;
 
 -- name: set_password
--- Sets the password hash ($2) of the account with an address ($1) that may sign in, and returns the account.
+-- Sets the password hash ($2) of an account ($1) that may sign in, and returns its id.
 UPDATE auth.accounts AS a
 SET password_hash = $2::text
 FROM auth.tenants AS t
-WHERE a.email = $1::text AND a.disabled_at IS NULL AND t.tenant_id = a.tenant_id AND t.suspended_at IS NULL
-RETURNING a.account_id, a.tenant_id, a.roles, a.plan;
+WHERE a.account_id = $1::uuid AND a.disabled_at IS NULL AND t.tenant_id = a.tenant_id AND t.suspended_at IS NULL
+RETURNING a.account_id;
 
 -- name: change_password
 -- Puts a password hash ($3) in the place of an account's ($1) other one ($2); returns nothing if that is not it.
@@ -477,8 +370,7 @@ RETURNING account_id;
 
 -- name: drop_one_time_tokens
 -- Makes the tokens useless that were sent to the address of an account ($1).
-DELETE FROM auth.one_time_tokens
-WHERE email = (SELECT a.email FROM auth.accounts AS a WHERE a.account_id = $1::uuid);
+SELECT auth.drop_one_time_tokens($1::uuid);
 
 -- name: enrol_totp
 -- Keeps a sealed secret ($2) of an account ($1) that is not asked for yet.
@@ -526,13 +418,19 @@ FROM auth.tenants
 WHERE tenant_id = $1::text;
 
 -- name: list_tenants
--- Returns so many ($3) tenants after one ($2, or null), all or one of them ($1, or null).
+-- Returns a tenant ($1), so many ($3) after one ($2, or null): the list of whoever manages that one alone.
 SELECT
   tenant_id, display_name, plan, requests_per_hour, streams_per_minute, batch_calls_per_hour, created_at, suspended_at
 FROM auth.tenants
-WHERE ($1::text IS NULL OR tenant_id = $1::text) AND ($2::text IS NULL OR tenant_id > $2::text)
+WHERE tenant_id = $1::text AND ($2::text IS NULL OR tenant_id > $2::text)
 ORDER BY tenant_id
 LIMIT $3::int4;
+
+-- name: list_all_tenants
+-- Returns so many ($2) tenants of the mesh after one ($1, or null).
+SELECT
+  tenant_id, display_name, plan, requests_per_hour, streams_per_minute, batch_calls_per_hour, created_at, suspended_at
+FROM auth.list_tenants($1::text, $2::int4);
 
 -- name: update_tenant
 -- Changes the name ($2) and the plan ($3) of a tenant ($1), where they are not null, and all its limits ($5 to $7) where
@@ -568,32 +466,35 @@ RETURNING tenant_id;
 -- name: list_tenant_limits
 -- Returns the tenants that have limits of their own.
 SELECT tenant_id, requests_per_hour, streams_per_minute, batch_calls_per_hour
-FROM auth.tenants
-WHERE requests_per_hour IS NOT NULL OR streams_per_minute IS NOT NULL OR batch_calls_per_hour IS NOT NULL;
+FROM auth.list_tenant_limits();
 
 -- name: find_user
--- Returns a user ($1) of a tenant ($2), or of any if that is null.
+-- Returns a user ($1) of a tenant ($2).
 SELECT account_id, email, tenant_id, roles, plan, created_at, disabled_at, totp_confirmed_at
 FROM auth.accounts
-WHERE account_id = $1::uuid AND ($2::text IS NULL OR tenant_id = $2::text);
+WHERE account_id = $1::uuid AND tenant_id = $2::text;
 
 -- name: lock_user
--- Returns a user ($1) of a tenant ($2), or of any if that is null, who stays as they are until the transaction ends.
+-- Returns a user ($1) of a tenant ($2), who stays as they are until the transaction ends.
 SELECT account_id, email, tenant_id, roles, plan, created_at, disabled_at, totp_confirmed_at
 FROM auth.accounts
-WHERE account_id = $1::uuid AND ($2::text IS NULL OR tenant_id = $2::text)
+WHERE account_id = $1::uuid AND tenant_id = $2::text
 FOR UPDATE;
 
 -- name: list_users
--- Returns so many ($4) users by their addresses, after one ($3 or null): the one with an address ($1 or null), those of a
--- tenant ($2 or null).
+-- Returns so many ($4) users of a tenant ($2) by their addresses, after one ($3 or null): the one with an address ($1) if
+-- that is not null.
 SELECT account_id, email, tenant_id, roles, plan, created_at, disabled_at, totp_confirmed_at
 FROM auth.accounts
-WHERE ($1::text IS NULL OR email = $1::text)
-  AND ($2::text IS NULL OR tenant_id = $2::text)
-  AND ($3::text IS NULL OR email > $3::text)
+WHERE ($1::text IS NULL OR email = $1::text) AND tenant_id = $2::text AND ($3::text IS NULL OR email > $3::text)
 ORDER BY email
 LIMIT $4::int4;
+
+-- name: list_all_users
+-- Returns so many ($3) users of the mesh by their addresses, after one ($2 or null): the one with an address ($1) if that
+-- is not null.
+SELECT account_id, email, tenant_id, roles, plan, created_at, disabled_at, totp_confirmed_at
+FROM auth.list_users($1::text, $2::text, $3::int4);
 
 -- name: set_roles
 -- Gives a user ($1) roles ($2).
@@ -618,15 +519,7 @@ SELECT pg_advisory_xact_lock(7346211907);
 
 -- name: has_administrator
 -- Tells whether somebody with a role ($1) may sign in, other than one account ($2 or null) and one tenant ($3 or null).
-SELECT EXISTS (
-  SELECT FROM auth.accounts AS a
-  JOIN auth.tenants AS t ON t.tenant_id = a.tenant_id
-  WHERE $1::text = ANY (a.roles)
-    AND a.disabled_at IS NULL
-    AND t.suspended_at IS NULL
-    AND a.account_id IS DISTINCT FROM $2::uuid
-    AND a.tenant_id IS DISTINCT FROM $3::text
-);
+SELECT auth.has_administrator($1::text, $2::uuid, $3::text);
 
 -- name: list_audit_events
 -- Returns so many ($8) events of a tenant ($1), the newest first: of a kind ($2 or null), of an account ($3 or null), from
