@@ -1,6 +1,7 @@
 """Tokens for programs: API keys, service accounts, scopes."""
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -53,6 +54,17 @@ async def test_an_api_key_becomes_a_token_of_its_owner_with_its_scopes_alone(aut
     call = create_key(auth, token.access_token, "read:own_data")
     error = await refusal(call)
     assert error.message == "CreateApiKey needs write:own_data, which the scope of your token leaves out"
+
+
+async def test_what_a_program_signs_in_with_is_recorded(auth: Auth) -> None:
+    made = await create_key(auth, (await auth.login()).access_token)
+    await by_key(auth, made.key)
+    await refusal(by_key(auth, made.key + "x"))
+    owner = claims((await by_key(auth, made.key)).access_token)["sub"]
+    recorded = [each for each in await auth.audit() if each[0] == "token.exchanged"]
+    assert [(outcome, subject) for _, outcome, subject, _ in recorded] == [("success", owner)] * 2
+    assert json.loads(recorded[0][3]) == {"client_id": made.api_key.api_key_id}
+    assert [each[1] for each in await auth.audit("public") if each[0] == "token.exchanged"] == ["refused"]
 
 
 async def test_a_caller_may_ask_for_less_than_the_key_is_good_for(auth: Auth) -> None:

@@ -105,6 +105,13 @@ class TokenExchange:
             client_id=grant.client_id,
             scopes=scopes,
         )
+        await audit.record(
+            self._log,
+            "token.exchanged",
+            tenant=grant.account.tenant,
+            subject=grant.account.id,
+            details={"client_id": grant.client_id},
+        )
         return Issued(token, self._access_tokens.lifetime_seconds, scopes)
 
 
