@@ -190,7 +190,8 @@ def _check_header(header: Mapping[str, Any], types: frozenset[str]) -> None:
     """Refuses everything that can be refused before an attacker's key id makes us ask for keys."""
     if str(header.get("typ", "")).lower() not in types:
         raise invalid("its type is not at+jwt")
-    if header.get("alg") not in ALGORITHMS:
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise invalid("its algorithm is not accepted")
     if not isinstance(header.get("kid"), str):
         raise invalid("it names no key")

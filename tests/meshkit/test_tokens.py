@@ -1,5 +1,6 @@
 """What an access token must be, and every way in which it may not be."""
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from geomesh.options.v1 import options_pb2
 from meshkit.errors import Reason, Unauthenticated, Unavailable
@@ -70,6 +73,43 @@ async def test_a_token_without_a_plan_lives_under_the_tightest(mesh: Mesh) -> No
 async def test_refuses_an_algorithm_that_no_key_of_ours_has(mesh: Mesh, algorithm: str) -> None:
     assert (await mesh.refusal(FORGER.token(header=FORGER.header(alg=algorithm)))).reason is Reason.TOKEN_INVALID
     assert not mesh.asked
+
+
+@given(
+    part=st.sampled_from(["header", "claims"]),
+    name=st.sampled_from(
+        [
+            "alg",
+            "kid",
+            "typ",
+            "crit",
+            "iss",
+            "aud",
+            "sub",
+            "jti",
+            "iat",
+            "nbf",
+            "exp",
+            "tenant",
+            "roles",
+            "plan",
+            "scope",
+            "sid",
+        ]
+    ),
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        max_leaves=5,
+    ),
+)
+@example(part="header", name="alg", value=[])
+@example(part="claims", name="iss", value={})
+async def test_whatever_json_stands_for_a_member_a_token_is_good_or_refused(part: str, name: str, value: Any) -> None:
+    header, claims = FORGER.header(), FORGER.claims()
+    {"header": header, "claims": claims}[part][name] = value
+    with contextlib.suppress(Unauthenticated):
+        await Mesh().verifier.verify(FORGER.signed(dump(header), dump(claims)))
 
 
 async def test_refuses_a_token_without_a_signature(mesh: Mesh) -> None:
