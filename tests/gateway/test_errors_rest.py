@@ -132,7 +132,8 @@ async def test_refuses_a_body_above_ten_megabytes_that_comes_in_chunks(client: h
 async def test_takes_a_body_just_below_ten_megabytes(client: httpx.AsyncClient) -> None:
     body = b'{"email": "' + b"a" * (10 * MEGABYTE - 100) + b'"}'
     response = await client.post("/v1/auth/login", content=body)
-    error_of(response, 503, "DEPENDENCY_UNAVAILABLE")  # it went on to the service, which is not there
+    # It went on to the service, which is not there; a crowded machine may take longer than the route has to get that far.
+    assert response.status_code in {503, 504}, response.text
 
 
 async def test_ends_a_request_whose_body_does_not_arrive(tmp_path: Path) -> None:
