@@ -10,6 +10,9 @@ from playwright.async_api import Browser, async_playwright
 _NAMES = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome")
 _PATH = next(filter(None, map(shutil.which, _NAMES)), None)
 
+PATIENCE_MILLISECONDS = 90_000
+"""How long a page may take to show something: on a crowded machine the browser is slow, not the page wrong."""
+
 needs_chromium = pytest.mark.skipif(_PATH is None, reason="no Chromium here; install the package chromium")
 
 

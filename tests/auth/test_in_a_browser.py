@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page
 
 from tests.auth.conftest import EMAIL, PASSWORD, Start
-from tests.browser import chromium, needs_chromium
+from tests.browser import PATIENCE_MILLISECONDS, chromium, needs_chromium
 from tests.gateway.running_edge import Edge, running_edge
 
 CALL = """([method, path, body, token]) => fetch(path, {
@@ -35,6 +35,7 @@ async def edge(start: Start, tmp_path: Path) -> AsyncIterator[Edge]:
 async def page(edge: Edge) -> AsyncIterator[Page]:
     async with chromium() as browser:
         page = await browser.new_page()
+        page.set_default_timeout(PATIENCE_MILLISECONDS)
         await page.goto(f"{edge.url}/docs")
         yield page
 

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page
 
-from tests.browser import chromium, needs_chromium
+from tests.browser import PATIENCE_MILLISECONDS, chromium, needs_chromium
 from tests.gateway.running_edge import Edge
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -69,6 +69,7 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
     page = await browser.new_page(viewport={"width": 1280, "height": 1600})
+    page.set_default_timeout(PATIENCE_MILLISECONDS)
     yield page
     await page.close()
 

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page
 
-from tests.browser import chromium, needs_chromium
+from tests.browser import PATIENCE_MILLISECONDS, chromium, needs_chromium
 from tests.limits import ticking
 from tests.limits.running_limits import Limits, running_limits
 
@@ -93,6 +93,7 @@ async def signed_in(browser: Browser, edge: Limits) -> AsyncIterator[tuple[Brows
 
 async def opened(context: BrowserContext, url: str) -> Page:
     page = await context.new_page()
+    page.set_default_timeout(PATIENCE_MILLISECONDS)
     await page.goto(url)
     return page
 
