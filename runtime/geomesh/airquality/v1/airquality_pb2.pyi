@@ -42,6 +42,32 @@ class _PollutantEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Pollutant.V
     """Sulfur dioxide."""
     POLLUTANT_CO: _Pollutant.ValueType  # 6
     """Carbon monoxide."""
+    POLLUTANT_PM1: _Pollutant.ValueType  # 7
+    """Particles of up to 1 µm, in mass units."""
+    POLLUTANT_NO: _Pollutant.ValueType  # 8
+    """Nitric oxide."""
+    POLLUTANT_NH3: _Pollutant.ValueType  # 9
+    """Ammonia."""
+    POLLUTANT_BLACK_CARBON: _Pollutant.ValueType  # 10
+    """Black carbon, in mass units."""
+    POLLUTANT_LEAD: _Pollutant.ValueType  # 11
+    """Lead in particles, in mass units."""
+    POLLUTANT_TEMPERATURE: _Pollutant.ValueType  # 12
+    """Temperature of the air, a quantity of the weather as are those below: kept and remembered like a pollutant, and
+    part of no index.
+    """
+    POLLUTANT_HUMIDITY: _Pollutant.ValueType  # 13
+    """Relative humidity of the air."""
+    POLLUTANT_PRESSURE: _Pollutant.ValueType  # 14
+    """Pressure of the air at the station, not reduced to sea level."""
+    POLLUTANT_WIND_SPEED: _Pollutant.ValueType  # 15
+    """Speed of the wind."""
+    POLLUTANT_WIND_DIRECTION: _Pollutant.ValueType  # 16
+    """Direction that the wind blows from, clockwise from true north."""
+    POLLUTANT_DEW_POINT: _Pollutant.ValueType  # 17
+    """Dew point of the air."""
+    POLLUTANT_PRECIPITATION: _Pollutant.ValueType  # 18
+    """Rain and melted snow that fell in the period."""
 
 class Pollutant(_Pollutant, metaclass=_PollutantEnumTypeWrapper):
     """What is measured."""
@@ -60,6 +86,32 @@ POLLUTANT_SO2: Pollutant.ValueType  # 5
 """Sulfur dioxide."""
 POLLUTANT_CO: Pollutant.ValueType  # 6
 """Carbon monoxide."""
+POLLUTANT_PM1: Pollutant.ValueType  # 7
+"""Particles of up to 1 µm, in mass units."""
+POLLUTANT_NO: Pollutant.ValueType  # 8
+"""Nitric oxide."""
+POLLUTANT_NH3: Pollutant.ValueType  # 9
+"""Ammonia."""
+POLLUTANT_BLACK_CARBON: Pollutant.ValueType  # 10
+"""Black carbon, in mass units."""
+POLLUTANT_LEAD: Pollutant.ValueType  # 11
+"""Lead in particles, in mass units."""
+POLLUTANT_TEMPERATURE: Pollutant.ValueType  # 12
+"""Temperature of the air, a quantity of the weather as are those below: kept and remembered like a pollutant, and
+part of no index.
+"""
+POLLUTANT_HUMIDITY: Pollutant.ValueType  # 13
+"""Relative humidity of the air."""
+POLLUTANT_PRESSURE: Pollutant.ValueType  # 14
+"""Pressure of the air at the station, not reduced to sea level."""
+POLLUTANT_WIND_SPEED: Pollutant.ValueType  # 15
+"""Speed of the wind."""
+POLLUTANT_WIND_DIRECTION: Pollutant.ValueType  # 16
+"""Direction that the wind blows from, clockwise from true north."""
+POLLUTANT_DEW_POINT: Pollutant.ValueType  # 17
+"""Dew point of the air."""
+POLLUTANT_PRECIPITATION: Pollutant.ValueType  # 18
+"""Rain and melted snow that fell in the period."""
 Global___Pollutant: _TypeAlias = Pollutant  # noqa: Y015
 
 class _Unit:
@@ -69,7 +121,7 @@ class _Unit:
 class _UnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Unit.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     UNIT_UNSPECIFIED: _Unit.ValueType  # 0
-    """The pollutant's usual unit: µg/m³ for particles, ppb for O3, NO2 and SO2, ppm for CO."""
+    """The pollutant's usual unit: µg/m³ for particles, ppm for CO, ppb for the other gases, the only one for the weather."""
     UNIT_MICROGRAMS_PER_CUBIC_METER: _Unit.ValueType  # 1
     """Micrograms per cubic metre, µg/m³."""
     UNIT_MILLIGRAMS_PER_CUBIC_METER: _Unit.ValueType  # 2
@@ -78,14 +130,28 @@ class _UnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Unit.ValueType],
     """Parts per billion by volume."""
     UNIT_PARTS_PER_MILLION: _Unit.ValueType  # 4
     """Parts per million by volume."""
+    UNIT_NANOGRAMS_PER_CUBIC_METER: _Unit.ValueType  # 5
+    """Nanograms per cubic metre, ng/m³."""
+    UNIT_DEGREES_CELSIUS: _Unit.ValueType  # 6
+    """Degrees Celsius, °C, of temperature and dew point."""
+    UNIT_PERCENT: _Unit.ValueType  # 7
+    """Percent, of relative humidity."""
+    UNIT_HECTOPASCALS: _Unit.ValueType  # 8
+    """Hectopascals, hPa, of pressure."""
+    UNIT_METERS_PER_SECOND: _Unit.ValueType  # 9
+    """Metres per second, m/s, of wind."""
+    UNIT_DEGREES: _Unit.ValueType  # 10
+    """Degrees clockwise from true north, 0 to 360, of wind."""
+    UNIT_MILLIMETERS: _Unit.ValueType  # 11
+    """Millimetres of water, of precipitation."""
 
 class Unit(_Unit, metaclass=_UnitEnumTypeWrapper):
-    """The unit of a concentration. Particles have only mass units; gases have either kind, and are converted between them
-    at 25 °C and 1013.25 hPa, the reference conditions of the US EPA.
+    """The unit of a reading. Particles have only mass units; gases have either kind, and are converted between them
+    at 25 °C and 1013.25 hPa, the reference conditions of the US EPA. Each quantity of the weather has one unit.
     """
 
 UNIT_UNSPECIFIED: Unit.ValueType  # 0
-"""The pollutant's usual unit: µg/m³ for particles, ppb for O3, NO2 and SO2, ppm for CO."""
+"""The pollutant's usual unit: µg/m³ for particles, ppm for CO, ppb for the other gases, the only one for the weather."""
 UNIT_MICROGRAMS_PER_CUBIC_METER: Unit.ValueType  # 1
 """Micrograms per cubic metre, µg/m³."""
 UNIT_MILLIGRAMS_PER_CUBIC_METER: Unit.ValueType  # 2
@@ -94,6 +160,20 @@ UNIT_PARTS_PER_BILLION: Unit.ValueType  # 3
 """Parts per billion by volume."""
 UNIT_PARTS_PER_MILLION: Unit.ValueType  # 4
 """Parts per million by volume."""
+UNIT_NANOGRAMS_PER_CUBIC_METER: Unit.ValueType  # 5
+"""Nanograms per cubic metre, ng/m³."""
+UNIT_DEGREES_CELSIUS: Unit.ValueType  # 6
+"""Degrees Celsius, °C, of temperature and dew point."""
+UNIT_PERCENT: Unit.ValueType  # 7
+"""Percent, of relative humidity."""
+UNIT_HECTOPASCALS: Unit.ValueType  # 8
+"""Hectopascals, hPa, of pressure."""
+UNIT_METERS_PER_SECOND: Unit.ValueType  # 9
+"""Metres per second, m/s, of wind."""
+UNIT_DEGREES: Unit.ValueType  # 10
+"""Degrees clockwise from true north, 0 to 360, of wind."""
+UNIT_MILLIMETERS: Unit.ValueType  # 11
+"""Millimetres of water, of precipitation."""
 Global___Unit: _TypeAlias = Unit  # noqa: Y015
 
 class _AveragingPeriod:
