@@ -3,6 +3,7 @@
 The codes are those of the enums in airquality.proto and of the columns in the database.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
@@ -56,6 +57,9 @@ class AveragingPeriod(IntEnum):
     EIGHT_HOURS = 2
     TWENTY_FOUR_HOURS = 3
     NOWCAST = 4
+    FIFTEEN_MINUTES = 5
+    THREE_HOURS = 6
+    FOUR_HOURS = 7
 
 
 LABELS: Final = {
@@ -142,18 +146,31 @@ WEATHER: Final = frozenset(
 )
 """What is no concentration: it has one unit and no index. The mean of a wind direction is that of its unit vectors."""
 
-MOLAR_VOLUME_LITERS: Final = 24.465
-"""Volume of a mole of ideal gas at 25 °C and 1013.25 hPa, the reference conditions of 40 CFR 50.3, in litres."""
-
+_MOLAR_VOLUME_LITERS: Final = 22.41396954  # of an ideal gas at 0 °C and 1013.25 hPa (CODATA 2018)
+_ZERO_CELSIUS_KELVIN: Final = 273.15
+_ATMOSPHERE_HPA: Final = 1013.25
 _PER_MILLIGRAM: Final = 1000.0
 _PER_NANOGRAM: Final = 0.001
 _PPB_PER_PPM: Final = 1000.0
 
+Factors = NDArray[np.float64]
 
-def _to_usual() -> NDArray[np.float64]:
-    """Returns the factors [pollutant, unit] into the usual unit; NaN where the unit does not measure the pollutant.
 
-    Row and column 0 are unused, except that unit 0 means the usual one.
+def micrograms_per_ppb(temperature_celsius: float, pressure_hpa: float) -> dict[Pollutant, float]:
+    """Returns how many µg/m³ a part per billion of each gas weighs, as an ideal gas at a temperature and pressure."""
+    expansion = (_ZERO_CELSIUS_KELVIN + temperature_celsius) / _ZERO_CELSIUS_KELVIN * (_ATMOSPHERE_HPA / pressure_hpa)
+    return {pollutant: mass / (_MOLAR_VOLUME_LITERS * expansion) for pollutant, mass in MOLAR_MASSES.items()}
+
+
+def factors_to_usual(per_ppb: Mapping[Pollutant, float]) -> Factors:
+    """Returns what a value is multiplied by to be in its pollutant's usual unit.
+
+    Args:
+        per_ppb: The weight of a part per billion of each gas, in µg/m³.
+
+    Returns:
+        Factors [pollutant, unit], NaN where the unit does not measure the pollutant. Row and column 0 are unused, except
+        that unit 0 means the usual one.
     """
     factors = np.full((max(Pollutant) + 1, max(Unit) + 1), np.nan)
     for pollutant, usual in USUAL_UNITS.items():
@@ -165,38 +182,42 @@ def _to_usual() -> NDArray[np.float64]:
             Unit.MILLIGRAMS_PER_CUBIC_METER: _PER_MILLIGRAM,
             Unit.NANOGRAMS_PER_CUBIC_METER: _PER_NANOGRAM,
         }
-        if pollutant in MOLAR_MASSES:
-            per_ppb = MOLAR_MASSES[pollutant] / MOLAR_VOLUME_LITERS
-            micrograms |= {Unit.PARTS_PER_BILLION: per_ppb, Unit.PARTS_PER_MILLION: per_ppb * _PPB_PER_PPM}
+        if pollutant in per_ppb:
+            weight = per_ppb[pollutant]
+            micrograms |= {Unit.PARTS_PER_BILLION: weight, Unit.PARTS_PER_MILLION: weight * _PPB_PER_PPM}
         for unit, factor in micrograms.items():
             factors[pollutant, unit] = factor / micrograms[usual]
-        if pollutant in MOLAR_MASSES:  # exact, so that 0.071 ppm is 71 ppb to the last digit
+        if pollutant in per_ppb:  # exact, so that 0.071 ppm is 71 ppb to the last digit
             ppm, ppb = Unit.PARTS_PER_MILLION, Unit.PARTS_PER_BILLION
             factors[pollutant, ppm] = 1.0 if usual == ppm else _PPB_PER_PPM
             factors[pollutant, ppb] = 1.0 if usual == ppb else 1.0 / _PPB_PER_PPM
     return factors
 
 
-TO_USUAL: Final = _to_usual()
+TO_USUAL: Final = factors_to_usual(micrograms_per_ppb(25.0, _ATMOSPHERE_HPA))
+"""The factors at 25 °C and 1013.25 hPa, the reference conditions of 40 CFR 50.3. Each version of an index has its own."""
 
 _BOUNDS: Final = np.array([(np.nan, np.nan), *(MEASURABLE[pollutant] for pollutant in Pollutant)])
 
 
-def to_usual_unit(pollutant: ArrayLike, unit: ArrayLike, value: ArrayLike) -> NDArray[np.float64]:
-    """Converts concentrations into their pollutants' usual units, at 25 °C and 1013.25 hPa.
+def to_usual_unit(
+    pollutant: ArrayLike, unit: ArrayLike, value: ArrayLike, factors: Factors = TO_USUAL
+) -> NDArray[np.float64]:
+    """Converts concentrations into their pollutants' usual units.
 
     Args:
         pollutant: Codes of Pollutant, any shape.
         unit: Codes of Unit, or 0 for the usual one; same shape.
         value: Concentrations; same shape.
+        factors: As `factors_to_usual` gives them; those at 25 °C and 1013.25 hPa by default.
 
     Returns:
         The converted values; NaN where the unit does not measure the pollutant.
     """
-    factors = TO_USUAL[np.asarray(pollutant, dtype=np.int64), np.asarray(unit, dtype=np.int64)]
+    chosen = factors[np.asarray(pollutant, dtype=np.int64), np.asarray(unit, dtype=np.int64)]
     # What is too large for a float becomes infinite, which no range of plausible values holds.
     with np.errstate(over="ignore"):
-        return np.asarray(factors * np.asarray(value, dtype=np.float64))
+        return np.asarray(chosen * np.asarray(value, dtype=np.float64))
 
 
 def is_measurable(pollutant: ArrayLike, usual_value: ArrayLike) -> NDArray[np.bool_]:
