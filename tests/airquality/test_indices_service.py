@@ -21,7 +21,7 @@ from tests.airquality.conftest import (
     reading,
     station,
 )
-from tests.refusals import refused
+from tests.refusals import refused_saying as refused
 
 UG = pb.UNIT_MICROGRAMS_PER_CUBIC_METER
 NH3 = pb.POLLUTANT_NH3

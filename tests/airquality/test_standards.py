@@ -183,7 +183,7 @@ def test_canada_adds_up_what_three_pollutants_do() -> None:
     assert found is not None
     assert (found.value, round(expected)) == (4, 4)
     assert (found.dominant, found.category.name) == (NO2, "Moderate")
-    assert {each.pollutant: each.value for each in found.sub_indices} == {NO2: 2, O3: 2, PM25: 0}
+    assert [(each.pollutant, each.value) for each in found.sub_indices] == [(NO2, 2), (O3, 2), (PM25, 0)]
 
 
 def test_canada_tells_no_less_than_one_and_goes_on_above_ten() -> None:

@@ -119,12 +119,13 @@ def _highest(pollutant: Ints, places: Ints, values: Ints, number: int) -> Ints:
 
 
 def _ordered(standard: Standard, computed: SubIndices, highest: Ints) -> tuple[SubIndex, ...]:
-    found = [
+    """Returns the sub-indices of a place, the highest first; under a formula by what they add before rounding."""
+    found = highest[highest != NONE]
+    order = np.lexsort((np.arange(len(found)), -computed.contributions[found], -computed.values[found]))
+    return tuple(
         _sub_index(standard, int(computed.values[each]), int(computed.rows[each]), int(computed.steps[each]))
-        for each in highest.tolist()
-        if each != NONE
-    ]
-    return tuple(sorted(found, key=lambda each: (-each.value, each.pollutant)))
+        for each in found[order].tolist()
+    )
 
 
 def _sub_index(standard: Standard, value: int, row: int, steps: int) -> SubIndex:

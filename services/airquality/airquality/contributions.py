@@ -72,20 +72,21 @@ class Wanted(NamedTuple):
 
     Attributes:
         hours: How many hours up to the newest one, for each code of Pollutant from 1 on.
-        nowcasts: Whether a reported NowCast that is as new as the hour makes them needless.
+        nowcasts: Whether a reported NowCast that is as new as the hour makes them needless, for each likewise.
     """
 
     hours: tuple[int, ...]
-    nowcasts: bool
+    nowcasts: tuple[bool, ...]
 
 
 @cache
 def wanted_of(version: Version) -> Wanted:
     """Returns how many hours this version of an index makes something of."""
-    hours = [1] * (max(Pollutant) + 1)
+    hours, nowcasts = [1] * max(Pollutant), [False] * max(Pollutant)
     for pollutant, rule in version.rules.items():
-        hours[pollutant] = max(_length(pollutant, period) for period in (*rule.current, *rule.also))
-    return Wanted(tuple(hours[1:]), any(AveragingPeriod.NOWCAST in rule.current for rule in version.rules.values()))
+        hours[pollutant - 1] = _longest(pollutant, rule)
+        nowcasts[pollutant - 1] = AveragingPeriod.NOWCAST in rule.current
+    return Wanted(tuple(hours), tuple(nowcasts))
 
 
 def _length(pollutant: Pollutant, period: AveragingPeriod) -> int:
@@ -103,18 +104,21 @@ def contribution_of(version: Version, pollutant: Pollutant, reports: Sequence[Re
     rule, factors = version.rules.get(pollutant, NO_RULE), version.to_usual
     by_period = {report.averaging_period: report for report in reports}
     hourly = by_period.get(_HOUR)
-    hours = None if hourly is None else _last_hours(pollutant, hourly, _longest(pollutant, rule), factors)
-    hourly_value = None if hours is None else float(hours[-1])
+    hourly_value = None if hourly is None else float(hourly.value * factors[pollutant, hourly.unit])
+    hours = None
+    if hourly is not None and hourly.hours is not None:
+        hours = _last_hours(hourly.time, hourly.hours, _longest(pollutant, rule), factors[pollutant])
     reported = next((by_period[period] for period in rule.current if period in by_period), None)
     chosen: tuple[AveragingPeriod, float, Basis, datetime] | None = None
     if reported is not None and (hourly is None or reported.time >= hourly.time or _HOUR in rule.current):
         chosen = _as_reported(reported, pollutant, factors)
-    elif hourly is not None and hours is not None:
-        computed = _computed(rule, rule.current, pollutant, hours)
+    elif hourly is not None and hourly_value is not None:
+        computed = None if hours is None else _computed(rule, rule.current, pollutant, hours)
         if computed is not None:
             chosen = (*computed, hourly.time)
         elif reported is None:
-            chosen = (rule.current[0], float(mean_of(hours)[0]), Basis.AVERAGE_INCOMPLETE, hourly.time)
+            mean = hourly_value if hours is None else float(mean_of(hours)[0])
+            chosen = (rule.current[0], mean, Basis.AVERAGE_INCOMPLETE, hourly.time)
     if chosen is None and reported is not None:
         chosen = _as_reported(reported, pollutant, factors)
     if chosen is None:
@@ -177,12 +181,9 @@ def _longest(pollutant: Pollutant, rule: Rule) -> int:
     return max(_length(pollutant, period) for period in (*rule.current, *rule.also))
 
 
-def _last_hours(pollutant: Pollutant, hourly: Report, number: int, factors: Factors) -> Hourly:
+def _last_hours(newest: datetime, found: Hours, number: int, factors: Factors) -> Hourly:
     """Returns so many hourly values in the usual unit, the newest last, of several in an hour the last, NaN for none."""
     hours = np.full(number, np.nan)
-    hours[-1] = hourly.value * factors[pollutant, hourly.unit]
-    if hourly.hours is not None:
-        newest = int(hourly.time.timestamp() // _HOUR_SECONDS)
-        places = number - 1 - (newest - np.asarray(hourly.hours.hours))
-        hours[places] = np.asarray(hourly.hours.values) * factors[pollutant, np.asarray(hourly.hours.units)]
+    places = number - 1 - (int(newest.timestamp() // _HOUR_SECONDS) - np.asarray(found.hours))
+    hours[places] = np.asarray(found.values) * factors[np.asarray(found.units)]
     return hours

@@ -1279,7 +1279,7 @@ class GetHistoryRequest(_message.Message):
     time_zone: _builtins.str
     """The IANA time zone whose days are meant; UTC by default. Example: `America/Los_Angeles`."""
     index: _builtins.str
-    """The id of the index; `us_epa` by default."""
+    """The id of the index; `us_epa` by default. One with a formula, such as `ca_aqhi`, is defined by the hour alone."""
     index_version: _builtins.str
     """The id of a version of its table; by default the version in force at the start of each interval."""
     @_builtins.property

@@ -89,7 +89,7 @@ ORDER BY series.station_id, series.pollutant, series.averaging_period;
 -- What the stations around a point (lat $2, lng $3) reported of periods that had begun at the moment $4 and ended not
 -- more than $6 seconds before: for each pollutant the newest reading of each averaging period of the five nearest
 -- stations that have one within $5 metres. Beside an hourly one come the hourly values up to it, as many as $7 says at
--- the code of the pollutant, unless $8 holds and a NowCast is as new, which was made of them. Of all stations the 64
+-- the code of the pollutant, unless $8 holds there and a NowCast is as new, which was made of them. Of all stations the 64
 -- nearest are looked at. The hours are those of UTC, in hours since 1970 and in the order of time, the values in the
 -- units beside them.
 WITH near AS MATERIALIZED (
@@ -136,7 +136,7 @@ LEFT JOIN LATERAL (
     FROM airquality.readings
     WHERE newest.averaging_period = 1
       AND ($7::int[])[newest.pollutant] > 1
-      AND (NOT $8::boolean OR newest.time > coalesce(newest.nowcast_time, '-infinity'))
+      AND (NOT ($8::boolean[])[newest.pollutant] OR newest.time > coalesce(newest.nowcast_time, '-infinity'))
       AND readings.station_id = newest.id AND readings.pollutant = newest.pollutant AND readings.averaging_period = 1
       AND readings.time <= newest.time
       AND readings.time >= date_trunc('hour', newest.time, 'UTC')
