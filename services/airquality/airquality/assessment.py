@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from airquality.index import NONE, SubIndices, category_of, concentration_of, sub_indices, table_of
+from airquality.index import NONE, category_of, concentration_of, sub_indices, table_of
 from airquality.overall import NAMES, overall
 from airquality.standards import Category, Standard
 from airquality.units import AveragingPeriod, Pollutant, Unit
@@ -90,6 +90,9 @@ def assess(
     found = highest != NONE
     values = np.where(found, computed.values[highest], NONE)
     contributions = np.where(found, computed.contributions[highest], 0.0)
+    columns = (computed.values, computed.rows, computed.steps, computed.contributions)
+    rows = list(zip(*(column.tolist() for column in columns), strict=True))
+    of_place = highest.T.tolist()
     results: list[Assessment | None] = [None] * len(sizes)
     for version in np.unique(version_of_place).tolist():
         mine = np.flatnonzero(version_of_place == version)
@@ -101,7 +104,7 @@ def assess(
                     version,
                     value,
                     None if dominant == NONE else _POLLUTANTS[dominant],
-                    _ordered(standard, computed, highest[:, place]),
+                    _ordered(standard, [rows[each] for each in of_place[place] if each != NONE]),
                 )
     return results
 
@@ -118,14 +121,10 @@ def _highest(pollutant: Ints, places: Ints, values: Ints, number: int) -> Ints:
     return best
 
 
-def _ordered(standard: Standard, computed: SubIndices, highest: Ints) -> tuple[SubIndex, ...]:
+def _ordered(standard: Standard, rows: list[tuple[int, int, int, float]]) -> tuple[SubIndex, ...]:
     """Returns the sub-indices of a place, the highest first; under a formula by what they add before rounding."""
-    found = highest[highest != NONE]
-    order = np.lexsort((np.arange(len(found)), -computed.contributions[found], -computed.values[found]))
-    return tuple(
-        _sub_index(standard, int(computed.values[each]), int(computed.rows[each]), int(computed.steps[each]))
-        for each in found[order].tolist()
-    )
+    rows.sort(key=lambda row: (-row[0], -row[3]))
+    return tuple(_sub_index(standard, value, row, steps) for value, row, steps, _ in rows)
 
 
 def _sub_index(standard: Standard, value: int, row: int, steps: int) -> SubIndex:

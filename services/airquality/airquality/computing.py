@@ -59,6 +59,7 @@ def check_item(standard: Standard, item: Item) -> None:
 def compute(standard: Standard, items: Sequence[Item]) -> list[Assessment | None]:
     """Returns the assessment of each item; None where the index defines none for any of its concentrations."""
     flat = [each for item in items for each in item.concentrations]
+    factors: list[list[list[float]]] = [version.to_usual.tolist() for version in standard.versions]
     return assess(
         standard,
         [item.version for item in items],
@@ -66,7 +67,7 @@ def compute(standard: Standard, items: Sequence[Item]) -> list[Assessment | None
         [each.pollutant for each in flat],
         [each.averaging_period for each in flat],
         [
-            each.value * standard.versions[item.version].to_usual[each.pollutant, each.unit]
+            each.value * factors[item.version][each.pollutant][each.unit]
             for item in items
             for each in item.concentrations
         ],
