@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from bench import accounts, air, auth, edge, entities, footprint, geocoding, limits, profile, report, tls
+from bench import accounts, air, auth, edge, entities, footprint, geocoding, indices, limits, profile, report, tls
 from bench.load import binary
 from bench.mesh import Mesh, mesh, settle
 
@@ -32,6 +32,7 @@ ALONE: dict[str, Callable[[], Iterator[report.Row]]] = {
     "second-up": footprint.second_up,
     "tokens": auth.verification,
     "accounts": accounts.rows,
+    "indices": indices.rows,
 }
 
 PROFILE = "profile"

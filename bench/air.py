@@ -12,7 +12,9 @@ import asyncpg
 import grpc
 import uvloop
 
+from airquality.contributions import wanted_of
 from airquality.repository import QUERIES
+from airquality.standards import standard_of
 from bench.edge import PATH
 from bench.load import ghz, h2load_grpc
 from bench.mesh import Mesh, echo
@@ -100,12 +102,16 @@ async def _raw(mesh: Mesh, places: list[tuple[float, float]]) -> float:
     """Runs the service's own statement on as many connections as it has, with nothing around it."""
     connections = [await asyncpg.connect(mesh.stack.service_dsn("airquality")) for _ in range(8)]
     statements = [await each.prepare(QUERIES["find_conditions"]) for each in connections]
+    standard = standard_of("us_epa")
+    wanted = wanted_of(standard.versions[standard.version_of("2015")])
     end, done = time.perf_counter() + SECONDS, 0
 
     async def work(statement: Any) -> None:
         nonlocal done
         while time.perf_counter() < end:
-            await statement.fetch("public", *_random(places), RADIUS_METERS, MAX_AGE_SECONDS)
+            await statement.fetch(
+                "public", *_random(places), RADIUS_METERS, MAX_AGE_SECONDS, wanted.hours, wanted.nowcasts
+            )
             done += 1
 
     started = time.perf_counter()

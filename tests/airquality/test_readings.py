@@ -67,7 +67,7 @@ def test_a_measured_zero_is_taken_and_a_value_left_out_is_not() -> None:
         ({"pollutant": 99}, "pollutant"),
         ({"unit": 99}, "unit"),
         ({"averaging_period": -1}, "averaging_period"),
-        ({"unit": 3}, "unit: PM25 is measured in µg/m³ or mg/m³, not in ppb"),
+        ({"unit": 3}, "unit: PM25 is measured in µg/m³ or mg/m³ or ng/m³, not in ppb"),
         ({"value": float("nan")}, "value"),
         ({"value": float("inf")}, "value"),
         ({"value": -100.0}, "value: PM25 must be between -25 and 10000 µg/m³"),

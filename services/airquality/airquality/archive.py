@@ -11,6 +11,7 @@ from airquality.history import (
     Granularity,
     History,
     Series,
+    check_granularity,
     edges_of,
     history_of,
     moment,
@@ -133,6 +134,7 @@ class Archive:
         """
         edges = edges_of(start, end, granularity, time_zone)
         versions = versions_at(standard, edges, version_id)
+        check_granularity(standard, versions, granularity)
         stations = {each.id: each for each in await self._at(tenant, place, HISTORY_RADIUS_METERS)}
         first, last = moment(int(edges[0])), moment(int(edges[-1]))
         sources = await self._store.find_sources(list(stations), first, last, pollutant)

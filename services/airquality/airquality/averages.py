@@ -10,11 +10,14 @@ from airquality.units import AveragingPeriod, Pollutant
 
 Floats = NDArray[np.float64]
 
-HOURS: Final = {AveragingPeriod.HOUR: 1, AveragingPeriod.EIGHT_HOURS: 8, AveragingPeriod.TWENTY_FOUR_HOURS: 24}
-"""The length of the averaging periods that are plain means."""
-
-SUFFICIENT: Final = 0.75
-"""The share of hours that a mean needs to stand for its period (40 CFR 50 appendix U, for 8-hour ozone)."""
+HOURS: Final = {
+    AveragingPeriod.HOUR: 1,
+    AveragingPeriod.THREE_HOURS: 3,
+    AveragingPeriod.FOUR_HOURS: 4,
+    AveragingPeriod.EIGHT_HOURS: 8,
+    AveragingPeriod.TWENTY_FOUR_HOURS: 24,
+}
+"""The length of the averaging periods that are plain means of hours."""
 
 NOWCAST_PRECISION: Final = {Pollutant.PM25: 0.1, Pollutant.PM10: 1.0}
 """What the NowCast of each particle is truncated to, in µg/m³ (EPA-454/B-24-002)."""

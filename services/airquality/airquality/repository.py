@@ -10,7 +10,8 @@ from asyncpg import Record, UniqueViolationError
 
 from airquality import copyformat
 from airquality.archive import Key, ReadingFilter, StoredReading
-from airquality.conditions import Hours, NearestReporter, Report
+from airquality.conditions import NearestReporter
+from airquality.contributions import Hours, Report, Wanted
 from airquality.history import Series
 from airquality.readings import Readings
 from airquality.stations import Latest, Position, Station, StationFilter, latitudes_around
@@ -75,11 +76,19 @@ class AirQualityRepository:
         return latest
 
     async def find_conditions(
-        self, tenant: str, lat: float, lng: float, at: datetime, radius_meters: float, max_age_seconds: float
+        self,
+        tenant: str,
+        lat: float,
+        lng: float,
+        at: datetime,
+        radius_meters: float,
+        max_age_seconds: float,
+        wanted: Wanted,
     ) -> list[Report]:
         """Returns the newest reports around a place, by pollutant, then by distance."""
+        where = (tenant, lat, lng, at, radius_meters, max_age_seconds)
         rows = await self._database.fetch(
-            QUERIES["find_conditions"], tenant, lat, lng, at, radius_meters, max_age_seconds, tenant=tenant
+            QUERIES["find_conditions"], *where, wanted.hours, wanted.nowcasts, tenant=tenant
         )
         stations: dict[int, Station] = {}
         reports = []

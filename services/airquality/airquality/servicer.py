@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from airquality.archive import Archive, Key
 from airquality.computing import compute
-from airquality.conditions import CurrentConditions, check_moment
-from airquality.convert import histories, indexing, replies, requests
+from airquality.conditions import CurrentConditions, check_moment, explain_no_index
+from airquality.convert import histories, indexing, indices, replies, requests
 from airquality.history import microseconds
 from airquality.ingest import Ingest, Session
 from airquality.settings import Settings
@@ -136,6 +136,8 @@ class AirQualityServicer(AirQualityServiceServicer):
             version=version,
             radius_meters=request.radius_meters if request.HasField("radius_meters") else None,
         )
+        if request.index and found.assessment is None:
+            raise NotFound(Reason.NO_DATA_NEARBY, explain_no_index(standard, version, found.pollutants))
         return replies.conditions(found, place)
 
     async def _place(self, request: pb.GetCurrentConditionsRequest) -> tuple[float, float, str]:
@@ -184,11 +186,11 @@ class AirQualityServicer(AirQualityServiceServicer):
         """Computes the index of each item."""
         standard = standard_of(request.index)
         items, places, errors = indexing.items(request, standard, datetime.now(UTC))
-        return indexing.response(standard, compute(standard, items), places, errors)
+        return indexing.response(standard, items, compute(standard, items), places, errors)
 
     async def ListIndices(self, _request: pb.ListIndicesRequest, _context: object) -> pb.ListIndicesResponse:
         """Lists the supported indices."""
-        return replies.indices(all_standards().values())
+        return indices.indices(all_standards().values())
 
 
 class _Tally:

@@ -42,6 +42,32 @@ class _PollutantEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Pollutant.V
     """Sulfur dioxide."""
     POLLUTANT_CO: _Pollutant.ValueType  # 6
     """Carbon monoxide."""
+    POLLUTANT_PM1: _Pollutant.ValueType  # 7
+    """Particles of up to 1 µm, in mass units."""
+    POLLUTANT_NO: _Pollutant.ValueType  # 8
+    """Nitric oxide."""
+    POLLUTANT_NH3: _Pollutant.ValueType  # 9
+    """Ammonia."""
+    POLLUTANT_BLACK_CARBON: _Pollutant.ValueType  # 10
+    """Black carbon, in mass units."""
+    POLLUTANT_LEAD: _Pollutant.ValueType  # 11
+    """Lead in particles, in mass units."""
+    POLLUTANT_TEMPERATURE: _Pollutant.ValueType  # 12
+    """Temperature of the air, a quantity of the weather as are those below: kept and remembered like a pollutant, and
+    part of no index.
+    """
+    POLLUTANT_HUMIDITY: _Pollutant.ValueType  # 13
+    """Relative humidity of the air."""
+    POLLUTANT_PRESSURE: _Pollutant.ValueType  # 14
+    """Pressure of the air at the station, not reduced to sea level."""
+    POLLUTANT_WIND_SPEED: _Pollutant.ValueType  # 15
+    """Speed of the wind."""
+    POLLUTANT_WIND_DIRECTION: _Pollutant.ValueType  # 16
+    """Direction that the wind blows from, clockwise from true north."""
+    POLLUTANT_DEW_POINT: _Pollutant.ValueType  # 17
+    """Dew point of the air."""
+    POLLUTANT_PRECIPITATION: _Pollutant.ValueType  # 18
+    """Rain and melted snow that fell in the period."""
 
 class Pollutant(_Pollutant, metaclass=_PollutantEnumTypeWrapper):
     """What is measured."""
@@ -60,6 +86,32 @@ POLLUTANT_SO2: Pollutant.ValueType  # 5
 """Sulfur dioxide."""
 POLLUTANT_CO: Pollutant.ValueType  # 6
 """Carbon monoxide."""
+POLLUTANT_PM1: Pollutant.ValueType  # 7
+"""Particles of up to 1 µm, in mass units."""
+POLLUTANT_NO: Pollutant.ValueType  # 8
+"""Nitric oxide."""
+POLLUTANT_NH3: Pollutant.ValueType  # 9
+"""Ammonia."""
+POLLUTANT_BLACK_CARBON: Pollutant.ValueType  # 10
+"""Black carbon, in mass units."""
+POLLUTANT_LEAD: Pollutant.ValueType  # 11
+"""Lead in particles, in mass units."""
+POLLUTANT_TEMPERATURE: Pollutant.ValueType  # 12
+"""Temperature of the air, a quantity of the weather as are those below: kept and remembered like a pollutant, and
+part of no index.
+"""
+POLLUTANT_HUMIDITY: Pollutant.ValueType  # 13
+"""Relative humidity of the air."""
+POLLUTANT_PRESSURE: Pollutant.ValueType  # 14
+"""Pressure of the air at the station, not reduced to sea level."""
+POLLUTANT_WIND_SPEED: Pollutant.ValueType  # 15
+"""Speed of the wind."""
+POLLUTANT_WIND_DIRECTION: Pollutant.ValueType  # 16
+"""Direction that the wind blows from, clockwise from true north."""
+POLLUTANT_DEW_POINT: Pollutant.ValueType  # 17
+"""Dew point of the air."""
+POLLUTANT_PRECIPITATION: Pollutant.ValueType  # 18
+"""Rain and melted snow that fell in the period."""
 Global___Pollutant: _TypeAlias = Pollutant  # noqa: Y015
 
 class _Unit:
@@ -69,7 +121,7 @@ class _Unit:
 class _UnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Unit.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     UNIT_UNSPECIFIED: _Unit.ValueType  # 0
-    """The pollutant's usual unit: µg/m³ for particles, ppb for O3, NO2 and SO2, ppm for CO."""
+    """The pollutant's usual unit: µg/m³ for particles, ppm for CO, ppb for the other gases, the only one for the weather."""
     UNIT_MICROGRAMS_PER_CUBIC_METER: _Unit.ValueType  # 1
     """Micrograms per cubic metre, µg/m³."""
     UNIT_MILLIGRAMS_PER_CUBIC_METER: _Unit.ValueType  # 2
@@ -78,14 +130,28 @@ class _UnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Unit.ValueType],
     """Parts per billion by volume."""
     UNIT_PARTS_PER_MILLION: _Unit.ValueType  # 4
     """Parts per million by volume."""
+    UNIT_NANOGRAMS_PER_CUBIC_METER: _Unit.ValueType  # 5
+    """Nanograms per cubic metre, ng/m³."""
+    UNIT_DEGREES_CELSIUS: _Unit.ValueType  # 6
+    """Degrees Celsius, °C, of temperature and dew point."""
+    UNIT_PERCENT: _Unit.ValueType  # 7
+    """Percent, of relative humidity."""
+    UNIT_HECTOPASCALS: _Unit.ValueType  # 8
+    """Hectopascals, hPa, of pressure."""
+    UNIT_METERS_PER_SECOND: _Unit.ValueType  # 9
+    """Metres per second, m/s, of wind."""
+    UNIT_DEGREES: _Unit.ValueType  # 10
+    """Degrees clockwise from true north, 0 to 360, of wind."""
+    UNIT_MILLIMETERS: _Unit.ValueType  # 11
+    """Millimetres of water, of precipitation."""
 
 class Unit(_Unit, metaclass=_UnitEnumTypeWrapper):
-    """The unit of a concentration. Particles have only mass units; gases have either kind, and are converted between them
-    at 25 °C and 1013.25 hPa, the reference conditions of the US EPA.
+    """The unit of a reading. Particles have only mass units; gases have either kind, and are converted between them
+    at 25 °C and 1013.25 hPa, the reference conditions of the US EPA, or as the index does that is asked for. Each quantity of the weather has one unit.
     """
 
 UNIT_UNSPECIFIED: Unit.ValueType  # 0
-"""The pollutant's usual unit: µg/m³ for particles, ppb for O3, NO2 and SO2, ppm for CO."""
+"""The pollutant's usual unit: µg/m³ for particles, ppm for CO, ppb for the other gases, the only one for the weather."""
 UNIT_MICROGRAMS_PER_CUBIC_METER: Unit.ValueType  # 1
 """Micrograms per cubic metre, µg/m³."""
 UNIT_MILLIGRAMS_PER_CUBIC_METER: Unit.ValueType  # 2
@@ -94,6 +160,20 @@ UNIT_PARTS_PER_BILLION: Unit.ValueType  # 3
 """Parts per billion by volume."""
 UNIT_PARTS_PER_MILLION: Unit.ValueType  # 4
 """Parts per million by volume."""
+UNIT_NANOGRAMS_PER_CUBIC_METER: Unit.ValueType  # 5
+"""Nanograms per cubic metre, ng/m³."""
+UNIT_DEGREES_CELSIUS: Unit.ValueType  # 6
+"""Degrees Celsius, °C, of temperature and dew point."""
+UNIT_PERCENT: Unit.ValueType  # 7
+"""Percent, of relative humidity."""
+UNIT_HECTOPASCALS: Unit.ValueType  # 8
+"""Hectopascals, hPa, of pressure."""
+UNIT_METERS_PER_SECOND: Unit.ValueType  # 9
+"""Metres per second, m/s, of wind."""
+UNIT_DEGREES: Unit.ValueType  # 10
+"""Degrees clockwise from true north, 0 to 360, of wind."""
+UNIT_MILLIMETERS: Unit.ValueType  # 11
+"""Millimetres of water, of precipitation."""
 Global___Unit: _TypeAlias = Unit  # noqa: Y015
 
 class _AveragingPeriod:
@@ -114,6 +194,12 @@ class _AveragingPeriodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Avera
     """The US EPA's NowCast as its provider reported it: an estimate, from recent hours, of the average of the day (PM) or
     of eight hours (O3). It is kept beside the hourly value that it was made with.
     """
+    AVERAGING_PERIOD_15_MINUTES: _AveragingPeriod.ValueType  # 5
+    """Fifteen minutes."""
+    AVERAGING_PERIOD_3_HOURS: _AveragingPeriod.ValueType  # 6
+    """Three hours."""
+    AVERAGING_PERIOD_4_HOURS: _AveragingPeriod.ValueType  # 7
+    """Four hours."""
 
 class AveragingPeriod(_AveragingPeriod, metaclass=_AveragingPeriodEnumTypeWrapper):
     """The time that a concentration is an average over."""
@@ -130,6 +216,12 @@ AVERAGING_PERIOD_NOWCAST: AveragingPeriod.ValueType  # 4
 """The US EPA's NowCast as its provider reported it: an estimate, from recent hours, of the average of the day (PM) or
 of eight hours (O3). It is kept beside the hourly value that it was made with.
 """
+AVERAGING_PERIOD_15_MINUTES: AveragingPeriod.ValueType  # 5
+"""Fifteen minutes."""
+AVERAGING_PERIOD_3_HOURS: AveragingPeriod.ValueType  # 6
+"""Three hours."""
+AVERAGING_PERIOD_4_HOURS: AveragingPeriod.ValueType  # 7
+"""Four hours."""
 Global___AveragingPeriod: _TypeAlias = AveragingPeriod  # noqa: Y015
 
 class _Basis:
@@ -143,13 +235,15 @@ class _BasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Basis.ValueType
     BASIS_NOWCAST_REPORTED: _Basis.ValueType  # 1
     """The NowCast that the station's provider reported."""
     BASIS_NOWCAST_COMPUTED: _Basis.ValueType  # 2
-    """The NowCast computed here from the last twelve hourly readings."""
+    """The NowCast computed here: of particles from the last twelve hourly readings, of O3 from those of two weeks."""
     BASIS_AVERAGE_REPORTED: _Basis.ValueType  # 3
     """An average that the provider reported for the period which the index asks for."""
     BASIS_AVERAGE_COMPUTED: _Basis.ValueType  # 4
-    """An average computed here from hourly readings, of which at least three in four are there."""
+    """An average computed here from hourly readings, of which there are as many as the index asks for: three in four
+    under `us_epa`.
+    """
     BASIS_AVERAGE_INCOMPLETE: _Basis.ValueType  # 5
-    """An average computed here from hourly readings, of which fewer than three in four are there: indicative only."""
+    """An average computed here from hourly readings, of which there are fewer than the index asks for: indicative only."""
 
 class Basis(_Basis, metaclass=_BasisEnumTypeWrapper):
     """How a concentration came about."""
@@ -159,13 +253,15 @@ BASIS_UNSPECIFIED: Basis.ValueType  # 0
 BASIS_NOWCAST_REPORTED: Basis.ValueType  # 1
 """The NowCast that the station's provider reported."""
 BASIS_NOWCAST_COMPUTED: Basis.ValueType  # 2
-"""The NowCast computed here from the last twelve hourly readings."""
+"""The NowCast computed here: of particles from the last twelve hourly readings, of O3 from those of two weeks."""
 BASIS_AVERAGE_REPORTED: Basis.ValueType  # 3
 """An average that the provider reported for the period which the index asks for."""
 BASIS_AVERAGE_COMPUTED: Basis.ValueType  # 4
-"""An average computed here from hourly readings, of which at least three in four are there."""
+"""An average computed here from hourly readings, of which there are as many as the index asks for: three in four
+under `us_epa`.
+"""
 BASIS_AVERAGE_INCOMPLETE: Basis.ValueType  # 5
-"""An average computed here from hourly readings, of which fewer than three in four are there: indicative only."""
+"""An average computed here from hourly readings, of which there are fewer than the index asks for: indicative only."""
 Global___Basis: _TypeAlias = Basis  # noqa: Y015
 
 class _Granularity:
@@ -191,6 +287,62 @@ GRANULARITY_HOURLY: Granularity.ValueType  # 1
 GRANULARITY_DAILY: Granularity.ValueType  # 2
 """Calendar days of the time zone asked for."""
 Global___Granularity: _TypeAlias = Granularity  # noqa: Y015
+
+class _Rounding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RoundingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rounding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROUNDING_UNSPECIFIED: _Rounding.ValueType  # 0
+    """Not known."""
+    ROUNDING_DOWN: _Rounding.ValueType  # 1
+    """To the multiple below: truncation."""
+    ROUNDING_HALF_UP: _Rounding.ValueType  # 2
+    """To the nearest one, from the middle on up."""
+    ROUNDING_UP: _Rounding.ValueType  # 3
+    """To the multiple above."""
+
+class Rounding(_Rounding, metaclass=_RoundingEnumTypeWrapper):
+    """How a number is brought to a multiple of its step."""
+
+ROUNDING_UNSPECIFIED: Rounding.ValueType  # 0
+"""Not known."""
+ROUNDING_DOWN: Rounding.ValueType  # 1
+"""To the multiple below: truncation."""
+ROUNDING_HALF_UP: Rounding.ValueType  # 2
+"""To the nearest one, from the middle on up."""
+ROUNDING_UP: Rounding.ValueType  # 3
+"""To the multiple above."""
+Global___Rounding: _TypeAlias = Rounding  # noqa: Y015
+
+class _Beyond:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BeyondEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Beyond.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BEYOND_UNSPECIFIED: _Beyond.ValueType  # 0
+    """Not known."""
+    BEYOND_EXTRAPOLATED: _Beyond.ValueType  # 1
+    """The line of the last segment goes on."""
+    BEYOND_FIXED: _Beyond.ValueType  # 2
+    """It has one fixed index."""
+    BEYOND_UNDEFINED: _Beyond.ValueType  # 3
+    """It has none: the index leaves it to another averaging period."""
+
+class Beyond(_Beyond, metaclass=_BeyondEnumTypeWrapper):
+    """What is said of a concentration above a table."""
+
+BEYOND_UNSPECIFIED: Beyond.ValueType  # 0
+"""Not known."""
+BEYOND_EXTRAPOLATED: Beyond.ValueType  # 1
+"""The line of the last segment goes on."""
+BEYOND_FIXED: Beyond.ValueType  # 2
+"""It has one fixed index."""
+BEYOND_UNDEFINED: Beyond.ValueType  # 3
+"""It has none: the index leaves it to another averaging period."""
+Global___Beyond: _TypeAlias = Beyond  # noqa: Y015
 
 @_typing.final
 class Station(_message.Message):
@@ -670,7 +822,7 @@ class CurrentConditions(_message.Message):
 
     @_builtins.property
     def index(self) -> Global___AirQualityIndex:
-        """The index; absent when none of the pollutants measured here has one."""
+        """The index; absent when the request names none and what is measured here makes none under `us_epa`."""
 
     @_builtins.property
     def pollutants(self) -> _containers.RepeatedCompositeFieldContainer[Global___PollutantCondition]:
@@ -815,14 +967,19 @@ class AirQualityIndex(_message.Message):
     DOMINANT_POLLUTANT_FIELD_NUMBER: _builtins.int
     SUB_INDICES_FIELD_NUMBER: _builtins.int
     HEALTH_ADVICE_FIELD_NUMBER: _builtins.int
+    PROVISIONAL_FIELD_NUMBER: _builtins.int
     index: _builtins.str
     """The id of the index. Example: `us_epa`."""
     index_version: _builtins.str
     """The id of the version of its table."""
     value: _builtins.int
-    """The highest sub-index. The US EPA's goes on above 500."""
+    """The value: the highest sub-index, unless the index has a formula or adds to it where several pollutants are bad, as
+    ListIndices tells. The US EPA's goes on above 500.
+    """
     dominant_pollutant: Global___Pollutant.ValueType
-    """The pollutant with the highest sub-index."""
+    """The pollutant with the highest sub-index; not set where the index names none, as the Chinese one up to 50."""
+    provisional: _builtins.bool
+    """Whether the table rests on less than the authority's own text."""
     @_builtins.property
     def category(self) -> Global___Category:
         """The band that the value lies in."""
@@ -845,10 +1002,11 @@ class AirQualityIndex(_message.Message):
         dominant_pollutant: Global___Pollutant.ValueType = ...,
         sub_indices: _abc.Iterable[Global___SubIndex] | None = ...,
         health_advice: Global___HealthAdvice | None = ...,
+        provisional: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "health_advice", b"health_advice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "dominant_pollutant", b"dominant_pollutant", "health_advice", b"health_advice", "index", b"index", "index_version", b"index_version", "sub_indices", b"sub_indices", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "dominant_pollutant", b"dominant_pollutant", "health_advice", b"health_advice", "index", b"index", "index_version", b"index_version", "provisional", b"provisional", "sub_indices", b"sub_indices", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -869,7 +1027,7 @@ class SubIndex(_message.Message):
     pollutant: Global___Pollutant.ValueType
     """The pollutant."""
     value: _builtins.int
-    """The value of the index."""
+    """The value of the index; under an index with a formula what the pollutant adds to it, rounded."""
     averaging_period: Global___AveragingPeriod.ValueType
     """The averaging period of the table that gave the value."""
     concentration: _builtins.float
@@ -947,22 +1105,42 @@ class HealthAdvice(_message.Message):
     GENERAL_FIELD_NUMBER: _builtins.int
     SENSITIVE_GROUPS_FIELD_NUMBER: _builtins.int
     SENSITIVE_GROUPS_ARE_FIELD_NUMBER: _builtins.int
+    CHILDREN_FIELD_NUMBER: _builtins.int
+    OLDER_PEOPLE_FIELD_NUMBER: _builtins.int
+    ASTHMA_AND_LUNG_FIELD_NUMBER: _builtins.int
+    HEART_FIELD_NUMBER: _builtins.int
+    OUTDOOR_WORK_FIELD_NUMBER: _builtins.int
     general: _builtins.str
     """For everyone."""
     sensitive_groups: _builtins.str
     """For those whom the dominant pollutant harms first."""
     sensitive_groups_are: _builtins.str
     """Who these are. Example: `people with heart or lung disease, older adults, children`."""
+    children: _builtins.str
+    """For children and teenagers, and those who look after them."""
+    older_people: _builtins.str
+    """For older people."""
+    asthma_and_lung: _builtins.str
+    """For people with asthma or another disease of the lung."""
+    heart: _builtins.str
+    """For people with heart disease."""
+    outdoor_work: _builtins.str
+    """For people who work outdoors, and those who plan their work."""
     def __init__(
         self,
         *,
         general: _builtins.str = ...,
         sensitive_groups: _builtins.str = ...,
         sensitive_groups_are: _builtins.str = ...,
+        children: _builtins.str = ...,
+        older_people: _builtins.str = ...,
+        asthma_and_lung: _builtins.str = ...,
+        heart: _builtins.str = ...,
+        outdoor_work: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["general", b"general", "sensitive_groups", b"sensitive_groups", "sensitive_groups_are", b"sensitive_groups_are"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asthma_and_lung", b"asthma_and_lung", "children", b"children", "general", b"general", "heart", b"heart", "older_people", b"older_people", "outdoor_work", b"outdoor_work", "sensitive_groups", b"sensitive_groups", "sensitive_groups_are", b"sensitive_groups_are"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1101,7 +1279,7 @@ class GetHistoryRequest(_message.Message):
     time_zone: _builtins.str
     """The IANA time zone whose days are meant; UTC by default. Example: `America/Los_Angeles`."""
     index: _builtins.str
-    """The id of the index; `us_epa` by default."""
+    """The id of the index; `us_epa` by default. One with a formula, such as `ca_aqhi`, is defined by the hour alone."""
     index_version: _builtins.str
     """The id of a version of its table; by default the version in force at the start of each interval."""
     @_builtins.property
@@ -1420,8 +1598,8 @@ class Concentration(_message.Message):
     unit: Global___Unit.ValueType
     """The unit of the value; the pollutant's usual unit by default."""
     averaging_period: Global___AveragingPeriod.ValueType
-    """What the value is an average over. By default what the index asks for: under `us_epa` 24 hours for PM, 8 hours for
-    O3 and CO, one hour for NO2 and SO2. A NowCast counts as that.
+    """What the value is an average over. By default the first of the periods that ListIndices gives as `daily`: under
+    `us_epa` 24 hours for PM, 8 hours for O3 and CO, one hour for NO2 and SO2. A NowCast counts as that.
     """
     def __init__(
         self,
@@ -1585,10 +1763,28 @@ class IndexVersion(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     CATEGORIES_FIELD_NUMBER: _builtins.int
     TABLES_FIELD_NUMBER: _builtins.int
+    PROVISIONAL_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_CELSIUS_FIELD_NUMBER: _builtins.int
+    PRESSURE_HPA_FIELD_NUMBER: _builtins.int
+    CONVERSIONS_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    REQUIREMENT_FIELD_NUMBER: _builtins.int
+    FORMULA_FIELD_NUMBER: _builtins.int
+    SEVERAL_POLLUTANTS_FIELD_NUMBER: _builtins.int
+    DOMINANT_ABOVE_FIELD_NUMBER: _builtins.int
+    ADVICE_FIELD_NUMBER: _builtins.int
     index_version: _builtins.str
     """Its id. Example: `2024`."""
     source: _builtins.str
     """Where its figures come from."""
+    provisional: _builtins.bool
+    """Whether it rests on less than the authority's own text."""
+    temperature_celsius: _builtins.float
+    """The temperature in °C at which it converts gases between ppb and µg/m³."""
+    pressure_hpa: _builtins.float
+    """The pressure in hPa at which it does."""
+    dominant_above: _builtins.int
+    """The index up to which no pollutant is called dominant; absent where one always is."""
     @_builtins.property
     def effective_time(self) -> _timestamp_pb2.Timestamp:
         """When it came into force; it ended when the next did."""
@@ -1599,7 +1795,31 @@ class IndexVersion(_message.Message):
 
     @_builtins.property
     def tables(self) -> _containers.RepeatedCompositeFieldContainer[Global___BreakpointTable]:
-        """Its breakpoints."""
+        """Its breakpoints; under an index with a formula what it takes of each pollutant."""
+
+    @_builtins.property
+    def conversions(self) -> _containers.RepeatedCompositeFieldContainer[Global___GasConversion]:
+        """What a part per billion of each gas weighs for it."""
+
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___IndexRule]:
+        """Which averages it takes of each pollutant."""
+
+    @_builtins.property
+    def requirement(self) -> Global___IndexRequirement:
+        """Which pollutants a place needs to have an index."""
+
+    @_builtins.property
+    def formula(self) -> Global___IndexFormula:
+        """The formula of the index; absent where the highest sub-index is the index."""
+
+    @_builtins.property
+    def several_pollutants(self) -> Global___SeveralPollutants:
+        """What several bad pollutants add; absent where nothing."""
+
+    @_builtins.property
+    def advice(self) -> _containers.RepeatedCompositeFieldContainer[Global___HealthAdvice]:
+        """The advice of each of `categories`, in their order."""
 
     def __init__(
         self,
@@ -1609,12 +1829,24 @@ class IndexVersion(_message.Message):
         source: _builtins.str = ...,
         categories: _abc.Iterable[Global___Category] | None = ...,
         tables: _abc.Iterable[Global___BreakpointTable] | None = ...,
+        provisional: _builtins.bool = ...,
+        temperature_celsius: _builtins.float = ...,
+        pressure_hpa: _builtins.float = ...,
+        conversions: _abc.Iterable[Global___GasConversion] | None = ...,
+        rules: _abc.Iterable[Global___IndexRule] | None = ...,
+        requirement: Global___IndexRequirement | None = ...,
+        formula: Global___IndexFormula | None = ...,
+        several_pollutants: Global___SeveralPollutants | None = ...,
+        dominant_above: _builtins.int | None = ...,
+        advice: _abc.Iterable[Global___HealthAdvice] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dominant_above", b"_dominant_above", "dominant_above", b"dominant_above", "effective_time", b"effective_time", "formula", b"formula", "requirement", b"requirement", "several_pollutants", b"several_pollutants"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "effective_time", b"effective_time", "index_version", b"index_version", "source", b"source", "tables", b"tables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dominant_above", b"_dominant_above", "advice", b"advice", "categories", b"categories", "conversions", b"conversions", "dominant_above", b"dominant_above", "effective_time", b"effective_time", "formula", b"formula", "index_version", b"index_version", "pressure_hpa", b"pressure_hpa", "provisional", b"provisional", "requirement", b"requirement", "rules", b"rules", "several_pollutants", b"several_pollutants", "source", b"source", "tables", b"tables", "temperature_celsius", b"temperature_celsius"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__dominant_above: _TypeAlias = _typing.Literal["dominant_above"]  # noqa: Y015
+    _WhichOneofArgType__dominant_above: _TypeAlias = _typing.Literal["_dominant_above", b"_dominant_above"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dominant_above) -> _WhichOneofReturnType__dominant_above | None: ...
 
 Global___IndexVersion: _TypeAlias = IndexVersion  # noqa: Y015
 
@@ -1629,6 +1861,10 @@ class BreakpointTable(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     TRUNCATE_TO_FIELD_NUMBER: _builtins.int
     BREAKPOINTS_FIELD_NUMBER: _builtins.int
+    CONCENTRATION_ROUNDING_FIELD_NUMBER: _builtins.int
+    INDEX_ROUNDING_FIELD_NUMBER: _builtins.int
+    BEYOND_FIELD_NUMBER: _builtins.int
+    INDEX_BEYOND_FIELD_NUMBER: _builtins.int
     pollutant: Global___Pollutant.ValueType
     """The pollutant."""
     averaging_period: Global___AveragingPeriod.ValueType
@@ -1636,10 +1872,22 @@ class BreakpointTable(_message.Message):
     unit: Global___Unit.ValueType
     """The unit of the concentrations."""
     truncate_to: _builtins.float
-    """Concentrations are truncated to a multiple of this, in `unit`, before anything else."""
+    """Concentrations are truncated, or as `concentration_rounding` says, to a multiple of this before anything else; in
+    `unit`.
+    """
+    concentration_rounding: Global___Rounding.ValueType
+    """How concentrations are brought to a multiple of `truncate_to`."""
+    index_rounding: Global___Rounding.ValueType
+    """How the index becomes a whole number."""
+    beyond: Global___Beyond.ValueType
+    """What holds above the last segment."""
+    index_beyond: _builtins.int
+    """The index there, where it is fixed."""
     @_builtins.property
     def breakpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Breakpoint]:
-        """The segments, between whose ends the index is linear; the lowest first."""
+        """The segments, between whose ends the index is linear; the lowest first. A concentration belongs to the first whose
+        end it does not exceed.
+        """
 
     def __init__(
         self,
@@ -1649,12 +1897,18 @@ class BreakpointTable(_message.Message):
         unit: Global___Unit.ValueType = ...,
         truncate_to: _builtins.float = ...,
         breakpoints: _abc.Iterable[Global___Breakpoint] | None = ...,
+        concentration_rounding: Global___Rounding.ValueType = ...,
+        index_rounding: Global___Rounding.ValueType = ...,
+        beyond: Global___Beyond.ValueType = ...,
+        index_beyond: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_index_beyond", b"_index_beyond", "index_beyond", b"index_beyond"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["averaging_period", b"averaging_period", "breakpoints", b"breakpoints", "pollutant", b"pollutant", "truncate_to", b"truncate_to", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index_beyond", b"_index_beyond", "averaging_period", b"averaging_period", "beyond", b"beyond", "breakpoints", b"breakpoints", "concentration_rounding", b"concentration_rounding", "index_beyond", b"index_beyond", "index_rounding", b"index_rounding", "pollutant", b"pollutant", "truncate_to", b"truncate_to", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__index_beyond: _TypeAlias = _typing.Literal["index_beyond"]  # noqa: Y015
+    _WhichOneofArgType__index_beyond: _TypeAlias = _typing.Literal["_index_beyond", b"_index_beyond"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__index_beyond) -> _WhichOneofReturnType__index_beyond | None: ...
 
 Global___BreakpointTable: _TypeAlias = BreakpointTable  # noqa: Y015
 
@@ -1691,3 +1945,203 @@ class Breakpoint(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Breakpoint: _TypeAlias = Breakpoint  # noqa: Y015
+
+@_typing.final
+class GasConversion(_message.Message):
+    """The weight of a gas."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLLUTANT_FIELD_NUMBER: _builtins.int
+    MICROGRAMS_PER_PPB_FIELD_NUMBER: _builtins.int
+    pollutant: Global___Pollutant.ValueType
+    """The gas."""
+    micrograms_per_ppb: _builtins.float
+    """What a part per billion of it weighs, in µg/m³."""
+    def __init__(
+        self,
+        *,
+        pollutant: Global___Pollutant.ValueType = ...,
+        micrograms_per_ppb: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["micrograms_per_ppb", b"micrograms_per_ppb", "pollutant", b"pollutant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GasConversion: _TypeAlias = GasConversion  # noqa: Y015
+
+@_typing.final
+class IndexRule(_message.Message):
+    """Which averages an index takes of a pollutant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLLUTANT_FIELD_NUMBER: _builtins.int
+    CURRENT_FIELD_NUMBER: _builtins.int
+    ALSO_FIELD_NUMBER: _builtins.int
+    DAILY_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    pollutant: Global___Pollutant.ValueType
+    """The pollutant."""
+    coverage: _builtins.float
+    """The share of hours, 0 to 1, that an average needs."""
+    @_builtins.property
+    def current(self) -> _containers.RepeatedScalarFieldContainer[Global___AveragingPeriod.ValueType]:
+        """Those that stand for its present state, the best first: GetCurrentConditions takes the first that it can have."""
+
+    @_builtins.property
+    def also(self) -> _containers.RepeatedScalarFieldContainer[Global___AveragingPeriod.ValueType]:
+        """Those that count beside the one taken, where they give more."""
+
+    @_builtins.property
+    def daily(self) -> _containers.RepeatedScalarFieldContainer[Global___AveragingPeriod.ValueType]:
+        """Those whose highest values make the index of a day; the first is meant where ComputeIndex is told none."""
+
+    def __init__(
+        self,
+        *,
+        pollutant: Global___Pollutant.ValueType = ...,
+        current: _abc.Iterable[Global___AveragingPeriod.ValueType] | None = ...,
+        also: _abc.Iterable[Global___AveragingPeriod.ValueType] | None = ...,
+        daily: _abc.Iterable[Global___AveragingPeriod.ValueType] | None = ...,
+        coverage: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also", b"also", "coverage", b"coverage", "current", b"current", "daily", b"daily", "pollutant", b"pollutant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IndexRule: _TypeAlias = IndexRule  # noqa: Y015
+
+@_typing.final
+class IndexRequirement(_message.Message):
+    """Which pollutants a place needs to have an index."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MINIMUM_COUNT_FIELD_NUMBER: _builtins.int
+    ANY_OF_FIELD_NUMBER: _builtins.int
+    ALL_OF_FIELD_NUMBER: _builtins.int
+    minimum_count: _builtins.int
+    """So many."""
+    @_builtins.property
+    def any_of(self) -> _containers.RepeatedScalarFieldContainer[Global___Pollutant.ValueType]:
+        """One of these; empty where it does not matter which."""
+
+    @_builtins.property
+    def all_of(self) -> _containers.RepeatedScalarFieldContainer[Global___Pollutant.ValueType]:
+        """All of these."""
+
+    def __init__(
+        self,
+        *,
+        minimum_count: _builtins.int = ...,
+        any_of: _abc.Iterable[Global___Pollutant.ValueType] | None = ...,
+        all_of: _abc.Iterable[Global___Pollutant.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_of", b"all_of", "any_of", b"any_of", "minimum_count", b"minimum_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IndexRequirement: _TypeAlias = IndexRequirement  # noqa: Y015
+
+@_typing.final
+class IndexFormula(_message.Message):
+    """An index that is the sum of its pollutants' effects: scale * sum(exp(coefficient * concentration) - 1), rounded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCALE_FIELD_NUMBER: _builtins.int
+    LOWEST_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    scale: _builtins.float
+    """What the sum is multiplied by."""
+    lowest: _builtins.int
+    """The lowest value that is told."""
+    @_builtins.property
+    def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___FormulaTerm]:
+        """Its terms."""
+
+    def __init__(
+        self,
+        *,
+        scale: _builtins.float = ...,
+        lowest: _builtins.int = ...,
+        terms: _abc.Iterable[Global___FormulaTerm] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lowest", b"lowest", "scale", b"scale", "terms", b"terms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IndexFormula: _TypeAlias = IndexFormula  # noqa: Y015
+
+@_typing.final
+class FormulaTerm(_message.Message):
+    """One pollutant's part of a formula."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLLUTANT_FIELD_NUMBER: _builtins.int
+    AVERAGING_PERIOD_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    COEFFICIENT_FIELD_NUMBER: _builtins.int
+    pollutant: Global___Pollutant.ValueType
+    """The pollutant."""
+    averaging_period: Global___AveragingPeriod.ValueType
+    """What its concentration is an average over."""
+    unit: Global___Unit.ValueType
+    """The unit of the concentration."""
+    coefficient: _builtins.float
+    """The coefficient, for one of that unit."""
+    def __init__(
+        self,
+        *,
+        pollutant: Global___Pollutant.ValueType = ...,
+        averaging_period: Global___AveragingPeriod.ValueType = ...,
+        unit: Global___Unit.ValueType = ...,
+        coefficient: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["averaging_period", b"averaging_period", "coefficient", b"coefficient", "pollutant", b"pollutant", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FormulaTerm: _TypeAlias = FormulaTerm  # noqa: Y015
+
+@_typing.final
+class SeveralPollutants(_message.Message):
+    """What is added to the highest sub-index where several pollutants are bad."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_INDEX_FIELD_NUMBER: _builtins.int
+    TWO_FIELD_NUMBER: _builtins.int
+    THREE_FIELD_NUMBER: _builtins.int
+    from_index: _builtins.int
+    """From this sub-index on a pollutant is bad."""
+    two: _builtins.int
+    """Added where two are."""
+    three: _builtins.int
+    """Added where three or more are."""
+    def __init__(
+        self,
+        *,
+        from_index: _builtins.int = ...,
+        two: _builtins.int = ...,
+        three: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_index", b"from_index", "three", b"three", "two", b"two"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SeveralPollutants: _TypeAlias = SeveralPollutants  # noqa: Y015

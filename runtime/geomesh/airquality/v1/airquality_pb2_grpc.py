@@ -134,8 +134,9 @@ class AirQualityServiceServicer:
     def GetCurrentConditions(self, request, context):
         """Returns the air at a place, now or at a past moment: concentrations, the index under the table in force at that
         moment, advice, and which stations it rests on. Where no station is near enough, or none has reported recently
-        enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. A `q` that
-        names no place ends with PLACE_NOT_FOUND.
+        enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. So it does
+        where the request names an index and what is measured here makes none under it, and says what is lacking. A `q`
+        that names no place ends with PLACE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

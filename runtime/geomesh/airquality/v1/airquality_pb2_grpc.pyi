@@ -54,8 +54,9 @@ class AirQualityServiceStub:
     GetCurrentConditions: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.GetCurrentConditionsRequest, _airquality_pb2.CurrentConditions]
     """Returns the air at a place, now or at a past moment: concentrations, the index under the table in force at that
     moment, advice, and which stations it rests on. Where no station is near enough, or none has reported recently
-    enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. A `q` that
-    names no place ends with PLACE_NOT_FOUND.
+    enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. So it does
+    where the request names an index and what is measured here makes none under it, and says what is lacking. A `q`
+    that names no place ends with PLACE_NOT_FOUND.
     """
     ListReadings: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.ListReadingsRequest, _airquality_pb2.ListReadingsResponse]
     """Lists readings as they were reported, of one station or of the stations around a point, the newest first. An
@@ -97,8 +98,9 @@ class AirQualityServiceAsyncStub(AirQualityServiceStub):
     GetCurrentConditions: _aio.UnaryUnaryMultiCallable[_airquality_pb2.GetCurrentConditionsRequest, _airquality_pb2.CurrentConditions]  # type: ignore[assignment]
     """Returns the air at a place, now or at a past moment: concentrations, the index under the table in force at that
     moment, advice, and which stations it rests on. Where no station is near enough, or none has reported recently
-    enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. A `q` that
-    names no place ends with PLACE_NOT_FOUND.
+    enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. So it does
+    where the request names an index and what is measured here makes none under it, and says what is lacking. A `q`
+    that names no place ends with PLACE_NOT_FOUND.
     """
     ListReadings: _aio.UnaryUnaryMultiCallable[_airquality_pb2.ListReadingsRequest, _airquality_pb2.ListReadingsResponse]  # type: ignore[assignment]
     """Lists readings as they were reported, of one station or of the stations around a point, the newest first. An
@@ -173,8 +175,9 @@ class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_airquality_pb2.CurrentConditions, _abc.Awaitable[_airquality_pb2.CurrentConditions]]:
         """Returns the air at a place, now or at a past moment: concentrations, the index under the table in force at that
         moment, advice, and which stations it rests on. Where no station is near enough, or none has reported recently
-        enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. A `q` that
-        names no place ends with PLACE_NOT_FOUND.
+        enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. So it does
+        where the request names an index and what is measured here makes none under it, and says what is lacking. A `q`
+        that names no place ends with PLACE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

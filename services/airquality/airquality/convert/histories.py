@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from airquality.convert.replies import category, station
+from airquality.convert.indices import category
+from airquality.convert.replies import station
 from airquality.history import History, PollutantHistory
 from airquality.index import NONE, category_of
 from airquality.readings import MICROSECONDS
@@ -69,18 +69,12 @@ def _add(intervals: list[pb.HistoryInterval], pollutant: Pollutant, values: Poll
 
 
 def _set_indices(intervals: list[pb.HistoryInterval], found: History, standard: Standard) -> None:
-    """Sets the highest sub-index of each interval; of equal ones the first in the order of Pollutant."""
-    if not found.pollutants:
-        return
-    pollutants = list(found.pollutants)
-    table = np.stack([found.pollutants[pollutant].sub_index for pollutant in pollutants])
-    for interval, place, value in zip(
-        intervals, table.argmax(axis=0).tolist(), table.max(axis=0).tolist(), strict=True
-    ):
+    """Sets the index of each interval that has one."""
+    for interval, value, dominant in zip(intervals, found.index_values.tolist(), found.dominant.tolist(), strict=True):
         if value != NONE:
             interval.index_value = value
             interval.category.CopyFrom(category(category_of(standard, value)))
-            interval.dominant_pollutant = pb.Pollutant.ValueType(pollutants[place])
+            interval.dominant_pollutant = pb.Pollutant.ValueType(dominant)
 
 
 def _time(microseconds: int) -> Timestamp:

@@ -1,18 +1,18 @@
 """From the domain's values to protobuf messages."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from airquality.archive import StoredReading
 from airquality.assessment import Assessment
-from airquality.conditions import Conditions, Contribution, PollutantCondition
-from airquality.standards import Category, Standard, Table, Version
+from airquality.conditions import Conditions, PollutantCondition
+from airquality.contributions import Contribution
+from airquality.convert.indices import advice, category
 from airquality.stations import Latest, Station
-from airquality.units import USUAL_UNITS, Pollutant
+from airquality.units import USUAL_UNITS
 from geomesh.airquality.v1 import airquality_pb2 as pb
 from geomesh.types.v1.types_pb2 import Location
 
@@ -108,7 +108,7 @@ def index(found: Assessment) -> pb.AirQualityIndex:
         index_version=standard.versions[found.version].id,
         value=found.value,
         category=category(found.category),
-        dominant_pollutant=_pollutant(found.dominant),
+        dominant_pollutant=_pollutant(found.dominant or 0),
         sub_indices=[
             pb.SubIndex(
                 pollutant=_pollutant(each.pollutant),
@@ -120,59 +120,8 @@ def index(found: Assessment) -> pb.AirQualityIndex:
             )
             for each in found.sub_indices
         ],
-        health_advice=_advice(standard, found.category, found.dominant),
-    )
-
-
-@cache
-def category(found: Category) -> pb.Category:
-    """Returns a band of an index."""
-    return pb.Category(
-        number=found.number, name=found.name, color=found.color, lowest=found.lowest, highest=found.highest
-    )
-
-
-@cache
-def _advice(standard: Standard, found: Category, dominant: Pollutant) -> pb.HealthAdvice:
-    return pb.HealthAdvice(
-        general=found.general,
-        sensitive_groups=found.sensitive_groups,
-        sensitive_groups_are=standard.sensitive_groups.get(dominant, ""),
-    )
-
-
-def indices(standards: Iterable[Standard]) -> pb.ListIndicesResponse:
-    """Returns the supported indices."""
-    return pb.ListIndicesResponse(
-        indices=[
-            pb.Index(
-                index=standard.index,
-                name=standard.name,
-                authority=standard.authority,
-                versions=[_version(standard, each) for each in reversed(standard.versions)],
-            )
-            for standard in standards
-        ]
-    )
-
-
-def _version(standard: Standard, found: Version) -> pb.IndexVersion:
-    return pb.IndexVersion(
-        index_version=found.id,
-        effective_time=timestamp(found.effective),
-        source=found.source,
-        categories=map(category, standard.categories),
-        tables=map(_table, found.tables),
-    )
-
-
-def _table(found: Table) -> pb.BreakpointTable:
-    return pb.BreakpointTable(
-        pollutant=_pollutant(found.pollutant),
-        averaging_period=_period(found.averaging_period),
-        unit=_unit(found.unit),
-        truncate_to=found.truncate_to,
-        breakpoints=[pb.Breakpoint(**each._asdict()) for each in found.breakpoints],
+        health_advice=advice(standard, found.category, found.dominant),
+        provisional=standard.versions[found.version].provisional,
     )
 
 

@@ -88,9 +88,10 @@ ORDER BY series.station_id, series.pollutant, series.averaging_period;
 -- name: find_conditions
 -- What the stations around a point (lat $2, lng $3) reported of periods that had begun at the moment $4 and ended not
 -- more than $6 seconds before: for each pollutant the newest reading of each averaging period of the five nearest
--- stations that have one within $5 metres, with the twelve hourly values up to it where it is an hourly one and newer
--- than the NowCast, which was made of them. Of all stations the 64 nearest are looked at. The hours are those of UTC, in
--- hours since 1970 and in the order of time, the values in the units beside them.
+-- stations that have one within $5 metres. Beside an hourly one come the hourly values up to it, as many as $7 says at
+-- the code of the pollutant, unless $8 holds there and a NowCast is as new, which was made of them. Of all stations the 64
+-- nearest are looked at. The hours are those of UTC, in hours since 1970 and in the order of time, the values in the
+-- units beside them.
 WITH near AS MATERIALIZED (
   SELECT id, station_id, provider, name, agency, lat, lng, public.ST_Distance(location, place) AS distance
   FROM (
@@ -116,7 +117,8 @@ WITH near AS MATERIALIZED (
       AND readings.averaging_period = series.averaging_period
       AND readings.time <= $4::timestamptz
       AND readings.time > $4::timestamptz - interval '1 second' * (
-        $6::float8 + CASE series.averaging_period WHEN 2 THEN 28800 WHEN 3 THEN 86400 ELSE 3600 END)
+        $6::float8 + CASE series.averaging_period WHEN 2 THEN 28800 WHEN 3 THEN 86400 WHEN 5 THEN 900
+                     WHEN 6 THEN 10800 WHEN 7 THEN 14400 ELSE 3600 END)
     ORDER BY readings.time DESC
     LIMIT 1
   ) AS latest
@@ -132,10 +134,13 @@ LEFT JOIN LATERAL (
   FROM (
     SELECT floor(extract(epoch FROM readings.time) / 3600)::int8 AS hour, readings.value, readings.unit
     FROM airquality.readings
-    WHERE newest.averaging_period = 1 AND newest.time > coalesce(newest.nowcast_time, '-infinity')
+    WHERE newest.averaging_period = 1
+      AND ($7::int[])[newest.pollutant] > 1
+      AND (NOT ($8::boolean[])[newest.pollutant] OR newest.time > coalesce(newest.nowcast_time, '-infinity'))
       AND readings.station_id = newest.id AND readings.pollutant = newest.pollutant AND readings.averaging_period = 1
       AND readings.time <= newest.time
-      AND readings.time >= date_trunc('hour', newest.time, 'UTC') - interval '11 hours'
+      AND readings.time >= date_trunc('hour', newest.time, 'UTC')
+                           - interval '1 hour' * (($7::int[])[newest.pollutant] - 1)
     ORDER BY readings.time
   ) AS ordered
 ) AS hourly ON true
