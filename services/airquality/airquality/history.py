@@ -1,50 +1,51 @@
 """The past of a station: values, coverage and index of each hour or day."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from enum import IntEnum
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 from numpy.typing import NDArray
 
 from airquality.averages import HOURS, NOWCAST_PRECISION, SUFFICIENT, Basis, mean_of
+from airquality.blocks import mean_direction
 from airquality.index import NONE, sub_indices
+from airquality.intervals import HOUR_MICROSECONDS, microseconds, moment
 from airquality.nowcast import HOURS as NOWCAST_HOURS
 from airquality.nowcast import particle_nowcast
 from airquality.standards import Standard
-from airquality.units import AveragingPeriod, Pollutant, to_usual_unit
-from meshkit.errors import InvalidInput
+from airquality.units import AveragingPeriod, Pollutant
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-HOUR_MICROSECONDS: Final = 3_600_000_000
 LEAD_HOURS: Final = NOWCAST_HOURS
 """Hours before the first interval whose readings are needed, for its NowCast."""
 TAIL_HOURS: Final = 8
 """Hours after the last interval whose readings are needed, for averages that begin in it."""
 
-_MOST_DAYS_OF_HOURS: Final = 366
-_MOST_DAYS_OF_DAYS: Final = 3660
-_LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)  # leaves room for what is looked at after the end
+
+class Statistics(NamedTuple):
+    """The first fields of PollutantHistory."""
+
+    mean: Floats
+    minimum: Floats
+    maximum: Floats
+    hour_count: Ints
+    flagged_count: Ints
+    coverage: Floats
 
 
-class Granularity(IntEnum):
-    """The length of the intervals; the codes are those of the enum in airquality.proto."""
+class Hours(NamedTuple):
+    """Hours of a series one after another from LEAD_HOURS before the first edge to TAIL_HOURS after the last.
 
-    HOURLY = 1
-    DAILY = 2
+    Attributes:
+        values: In the usual unit, NaN for none.
+        flagged: Whether quality control found something about it.
+    """
 
-
-class Series(NamedTuple):
-    """Readings of one series: start times in microseconds since 1970 ascending, values, codes of units."""
-
-    times: Sequence[int]
-    values: Sequence[float]
-    units: Sequence[int]
+    values: Floats
+    flagged: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +57,7 @@ class PollutantHistory:
         minimum: Lowest of them.
         maximum: Highest of them.
         hour_count: How many hours have one.
+        flagged_count: How many of these quality control flagged.
         coverage: The share of the interval's hours that have one.
         index_concentration: What the sub-index is made from.
         basis: Codes of Basis for it, 0 for none.
@@ -66,6 +68,7 @@ class PollutantHistory:
     minimum: Floats
     maximum: Floats
     hour_count: Ints
+    flagged_count: Ints
     coverage: Floats
     index_concentration: Floats
     basis: Ints
@@ -87,40 +90,11 @@ class History:
     pollutants: dict[Pollutant, PollutantHistory]
 
 
-def edges_of(start: datetime, end: datetime, granularity: Granularity, time_zone: str) -> Ints:
-    """Returns where the intervals from `start` to `end` begin and the last one ends, in microseconds since 1970.
-
-    Raises:
-        InvalidInput: The end is not after the start or too far off, the time is too long, or the time zone is unknown.
-    """
-    if end <= start:
-        raise InvalidInput("end_time", "must be after start_time")
-    if end > _LATEST:
-        raise InvalidInput("end_time", f"must not be later than {_LATEST:%Y-%m-%dT%H:%M:%SZ}")
-    most_days = _MOST_DAYS_OF_HOURS if granularity is Granularity.HOURLY else _MOST_DAYS_OF_DAYS
-    if end - start > timedelta(days=most_days):
-        raise InvalidInput("end_time", f"must be at most {most_days} days after start_time")
-    if granularity is Granularity.HOURLY:
-        first = microseconds(start) // HOUR_MICROSECONDS
-        last = -(-microseconds(end) // HOUR_MICROSECONDS)
-        return np.arange(first, last + 1) * HOUR_MICROSECONDS
-    zone = _zone(time_zone)
-    day = start.astimezone(zone).date()
-    midnights = [_midnight(day, zone)]
-    while not midnights[1:] or midnights[-1] < end:
-        day += timedelta(days=1)
-        midnight = _midnight(day, zone)
-        # A zone that moved over the date line has skipped a day, which would begin when the next one does.
-        if midnight.astimezone(zone).date() == day:
-            midnights.append(midnight)
-    return np.array([microseconds(each) for each in midnights])
-
-
 def history_of(
     standard: Standard,
     versions: Ints,
     edges: Ints,
-    series: Mapping[tuple[Pollutant, AveragingPeriod], Series],
+    series: Mapping[tuple[Pollutant, AveragingPeriod], Hours],
 ) -> History:
     """Computes the history of each pollutant from the readings of its station.
 
@@ -128,7 +102,7 @@ def history_of(
         standard: The index.
         versions: For each interval the place in `standard.versions` of the one to use.
         edges: As `edges_of` gives them, n + 1; intervals of hours or of days.
-        series: The readings from LEAD_HOURS before the first edge to TAIL_HOURS after the last.
+        series: The hours of each series.
 
     Returns:
         The history of n intervals.
@@ -163,40 +137,17 @@ def versions_at(standard: Standard, edges: Ints, version_id: str) -> Ints:
     return np.searchsorted(effective, edges[:-1], side="right") - 1
 
 
-def microseconds(when: datetime) -> int:
-    """Returns a time as microseconds since 1970."""
-    return (when - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-
-
-def moment(since_1970: int) -> datetime:
-    """Returns microseconds since 1970 as a time in UTC."""
-    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=since_1970)
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name or "UTC")
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # a name that is a folder or leads out of it raises the others
-        raise InvalidInput("time_zone", "must be a time zone of the IANA database, e.g. America/Los_Angeles") from None
-
-
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    return datetime.combine(day, time.min, zone).astimezone(UTC)
-
-
 def _pollutant_history(
-    standard: Standard, versions: Ints, edges: Ints, pollutant: Pollutant, series: Mapping[AveragingPeriod, Series]
+    standard: Standard, versions: Ints, edges: Ints, pollutant: Pollutant, series: Mapping[AveragingPeriod, Hours]
 ) -> PollutantHistory:
-    first_hour = int(edges[0]) // HOUR_MICROSECONDS - LEAD_HOURS
-    hour_count = int(edges[-1]) // HOUR_MICROSECONDS + TAIL_HOURS - first_hour
-    grids = {period: _grid(pollutant, each, first_hour, hour_count) for period, each in series.items()}
-    empty = np.full(hour_count, np.nan)
-    hourly = grids.get(AveragingPeriod.HOUR, empty)
+    first_hour, hour_count = span(edges)
+    grids = {period: each.values for period, each in series.items()}
+    hourly = series.get(AveragingPeriod.HOUR, nothing(hour_count))
     # Hours into the grid at which each interval begins; time zones of half hours put the start of a day within an hour.
     bounds = edges // HOUR_MICROSECONDS - first_hour
-    statistics = _statistics(hourly, bounds)
+    statistics = statistics_of(pollutant, hourly, bounds)
     # The other tables of a pollutant, which count where they give more: an hour of O3, and a day of SO2 above 200.
-    others = [(AveragingPeriod.HOUR, statistics[2], np.full(len(bounds) - 1, Basis.AVERAGE_REPORTED))]
+    others = [(AveragingPeriod.HOUR, statistics.maximum, np.full(len(bounds) - 1, Basis.AVERAGE_REPORTED))]
     if np.all(np.diff(edges) == HOUR_MICROSECONDS):
         concentration, basis, period = _hourly_concentrations(standard, pollutant, grids, bounds[:-1])
     else:
@@ -221,27 +172,46 @@ def _sub_indices(
     return np.where(np.isnan(concentration), NONE, computed.values)
 
 
-def _grid(pollutant: Pollutant, series: Series, first_hour: int, hour_count: int) -> Floats:
-    """Returns one value an hour in the usual unit, of several in an hour the last, NaN for none."""
-    grid = np.full(hour_count, np.nan)
-    places = np.asarray(series.times) // HOUR_MICROSECONDS - first_hour
-    inside = (places >= 0) & (places < hour_count)
-    values = to_usual_unit(np.full(len(places), pollutant), np.asarray(series.units), np.asarray(series.values))
-    grid[places[inside]] = values[inside]
-    return grid
+def span(edges: Ints) -> tuple[int, int]:
+    """Returns the first hour, since 1970, and the number of hours that the history of intervals is made from."""
+    first_hour = int(edges[0]) // HOUR_MICROSECONDS - LEAD_HOURS
+    return first_hour, int(edges[-1]) // HOUR_MICROSECONDS + TAIL_HOURS - first_hour
 
 
-def _statistics(hourly: Floats, bounds: Ints) -> tuple[Floats, Floats, Floats, Ints, Floats]:
-    """Returns mean, minimum, maximum, number of hours and coverage of each interval."""
-    present = ~np.isnan(hourly)
-    lengths = np.diff(bounds)
+def summed_up(statistics: Statistics, sub_index: Ints) -> PollutantHistory:
+    """Returns the history of intervals whose index is made of their days' and of no concentration."""
+    none = np.full(len(sub_index), np.nan)
+    return PollutantHistory(*statistics, none, np.zeros(len(sub_index), dtype=np.int64), sub_index)
+
+
+def nothing(hour_count: int) -> Hours:
+    """Returns so many hours without a reading."""
+    return Hours(np.full(hour_count, np.nan), np.zeros(hour_count, dtype=np.bool_))
+
+
+def statistics_of(pollutant: Pollutant, hourly: Hours, bounds: Ints) -> Statistics:
+    """Returns the statistics of intervals, given where in `hourly` they begin and the last one ends."""
+    values = hourly.values
+    present = ~np.isnan(values)
     count = np.add.reduceat(present.astype(np.int64), bounds)[:-1]
-    total = np.add.reduceat(np.where(present, hourly, 0.0), bounds)[:-1]
-    minimum = np.minimum.reduceat(np.where(present, hourly, np.inf), bounds)[:-1]
-    maximum = np.maximum.reduceat(np.where(present, hourly, -np.inf), bounds)[:-1]
+    flagged = np.add.reduceat((present & hourly.flagged).astype(np.int64), bounds)[:-1]
     none = count == 0
+    coverage = count / np.diff(bounds)
+    if pollutant == Pollutant.WIND_DIRECTION:
+        parts = np.split(values, bounds)[1:-1]
+        mean = np.array([mean_direction(part) for part in parts])
+        return Statistics(mean, np.full(len(mean), np.nan), np.full(len(mean), np.nan), count, flagged, coverage)
+    total = np.add.reduceat(np.where(present, values, 0.0), bounds)[:-1]
+    minimum = np.minimum.reduceat(np.where(present, values, np.inf), bounds)[:-1]
+    maximum = np.maximum.reduceat(np.where(present, values, -np.inf), bounds)[:-1]
     mean = np.divide(total, count, out=np.full(count.shape, np.nan), where=~none)
-    return mean, np.where(none, np.nan, minimum), np.where(none, np.nan, maximum), count, count / lengths
+    return Statistics(mean, np.where(none, np.nan, minimum), np.where(none, np.nan, maximum), count, flagged, coverage)
+
+
+def _means(hourly: Floats, bounds: Ints) -> tuple[Floats, Floats]:
+    """Returns mean and coverage of each interval."""
+    found = statistics_of(Pollutant.PM25, Hours(hourly, np.zeros(len(hourly), dtype=np.bool_)), bounds)
+    return found.mean, found.coverage
 
 
 def _hourly_concentrations(
@@ -258,10 +228,10 @@ def _hourly_concentrations(
         return best, basis, wanted[0]
     for period in wanted:
         if period == AveragingPeriod.NOWCAST and pollutant in NOWCAST_PRECISION:
-            windows = _windows(hourly, NOWCAST_HOURS)[hours - NOWCAST_HOURS + 1]
+            windows = windows_of(hourly, NOWCAST_HOURS)[hours - NOWCAST_HOURS + 1]
             _fill(best, basis, particle_nowcast(windows, NOWCAST_PRECISION[pollutant]), Basis.NOWCAST_COMPUTED)
         elif 1 < HOURS.get(period, 0) <= NOWCAST_HOURS:
-            mean, share = mean_of(_windows(hourly, HOURS[period])[hours - HOURS[period] + 1])
+            mean, share = mean_of(windows_of(hourly, HOURS[period])[hours - HOURS[period] + 1])
             _fill(best, basis, np.where(share >= SUFFICIENT, mean, np.nan), Basis.AVERAGE_COMPUTED)
     return best, basis, wanted[0]
 
@@ -275,19 +245,19 @@ def _daily_concentrations(
     if period == AveragingPeriod.TWENTY_FOUR_HOURS:
         best, basis = _day_averages(grids, bounds)
         if hourly is not None:
-            _fill(best, basis, _statistics(hourly, bounds)[0], Basis.AVERAGE_INCOMPLETE)
+            _fill(best, basis, _means(hourly, bounds)[0], Basis.AVERAGE_INCOMPLETE)
         return best, basis, period
     best, basis = np.full(len(bounds) - 1, np.nan), np.zeros(len(bounds) - 1, dtype=np.int64)
     if period in grids:
-        _fill(best, basis, _highest(grids[period], bounds), _reported(period))
+        _fill(best, basis, highest_in(grids[period], bounds), _reported(period))
     if period == AveragingPeriod.EIGHT_HOURS:
         mean = np.full(int(bounds[-1]) + 1, np.nan)
         if hourly is not None:
-            mean, share = mean_of(_windows(hourly, HOURS[period]))
-            _fill(best, basis, _highest(np.where(share >= SUFFICIENT, mean, np.nan), bounds), Basis.AVERAGE_COMPUTED)
+            mean, share = mean_of(windows_of(hourly, HOURS[period]))
+            _fill(best, basis, highest_in(np.where(share >= SUFFICIENT, mean, np.nan), bounds), Basis.AVERAGE_COMPUTED)
         if standard.nowcast.get(pollutant) == period and AveragingPeriod.NOWCAST in grids:
-            _fill(best, basis, _highest(grids[AveragingPeriod.NOWCAST], bounds), Basis.NOWCAST_REPORTED)
-        _fill(best, basis, _highest(mean, bounds), Basis.AVERAGE_INCOMPLETE)
+            _fill(best, basis, highest_in(grids[AveragingPeriod.NOWCAST], bounds), Basis.NOWCAST_REPORTED)
+        _fill(best, basis, highest_in(mean, bounds), Basis.AVERAGE_INCOMPLETE)
     return best, basis, period
 
 
@@ -295,9 +265,9 @@ def _day_averages(grids: Mapping[AveragingPeriod, Floats], bounds: Ints) -> tupl
     """Returns for each day its average, the provider's own or that of enough hours, with its basis."""
     best, basis = np.full(len(bounds) - 1, np.nan), np.zeros(len(bounds) - 1, dtype=np.int64)
     if AveragingPeriod.TWENTY_FOUR_HOURS in grids:
-        _fill(best, basis, _highest(grids[AveragingPeriod.TWENTY_FOUR_HOURS], bounds), Basis.AVERAGE_REPORTED)
+        _fill(best, basis, highest_in(grids[AveragingPeriod.TWENTY_FOUR_HOURS], bounds), Basis.AVERAGE_REPORTED)
     if AveragingPeriod.HOUR in grids:
-        mean, _, _, _, coverage = _statistics(grids[AveragingPeriod.HOUR], bounds)
+        mean, coverage = _means(grids[AveragingPeriod.HOUR], bounds)
         _fill(best, basis, np.where(coverage >= SUFFICIENT, mean, np.nan), Basis.AVERAGE_COMPUTED)
     return best, basis
 
@@ -313,12 +283,12 @@ def _fill(best: Floats, basis: Ints, values: Floats, code: Basis) -> None:
     basis[missing] = code
 
 
-def _windows(hourly: Floats, hours: int) -> Floats:
+def windows_of(hourly: Floats, hours: int) -> Floats:
     """Returns all runs of so many hours, the one that begins with hour i at i."""
     return np.lib.stride_tricks.sliding_window_view(hourly, hours)
 
 
-def _highest(values: Floats, bounds: Ints) -> Floats:
+def highest_in(values: Floats, bounds: Ints) -> Floats:
     """Returns the highest value that begins in each interval, NaN for none."""
     highest = np.maximum.reduceat(np.where(np.isnan(values), -np.inf, values), bounds)[:-1]
     return np.where(np.isneginf(highest), np.nan, highest)
