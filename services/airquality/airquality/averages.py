@@ -44,3 +44,24 @@ def mean_of(windows: Floats) -> tuple[Floats, Floats]:
     total = np.where(present, windows, 0.0).sum(axis=-1)
     mean = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
     return mean, count / windows.shape[-1]
+
+
+def running_mean(hourly: Floats, hours: int) -> tuple[Floats, Floats]:
+    """Averages each run of so many hours, as `mean_of` does, without a table of all runs.
+
+    Args:
+        hourly: Hourly values, n, NaN where there is none.
+        hours: The length of a run.
+
+    Returns:
+        The means and the shares of hours that have a value, of the run that begins with hour i at i; n - hours + 1.
+    """
+    number = len(hourly) - hours + 1
+    present = ~np.isnan(hourly)
+    filled = np.where(present, hourly, 0.0)
+    total, count = np.zeros(number), np.zeros(number)
+    for begin in range(hours):
+        total += filled[begin : begin + number]
+        count += present[begin : begin + number]
+    mean = np.divide(total, count, out=np.full(number, np.nan), where=count > 0)
+    return mean, count / hours

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from airquality.averages import HOURS, NOWCAST_PRECISION, SUFFICIENT, Basis, mean_of
+from airquality.averages import HOURS, NOWCAST_PRECISION, SUFFICIENT, Basis, mean_of, running_mean
 from airquality.blocks import mean_direction
 from airquality.index import NONE, sub_indices
 from airquality.intervals import HOUR_MICROSECONDS, microseconds, moment
@@ -253,7 +253,7 @@ def _daily_concentrations(
     if period == AveragingPeriod.EIGHT_HOURS:
         mean = np.full(int(bounds[-1]) + 1, np.nan)
         if hourly is not None:
-            mean, share = mean_of(windows_of(hourly, HOURS[period]))
+            mean, share = running_mean(hourly, HOURS[period])
             _fill(best, basis, highest_in(np.where(share >= SUFFICIENT, mean, np.nan), bounds), Basis.AVERAGE_COMPUTED)
         if standard.nowcast.get(pollutant) == period and AveragingPeriod.NOWCAST in grids:
             _fill(best, basis, highest_in(grids[AveragingPeriod.NOWCAST], bounds), Basis.NOWCAST_REPORTED)

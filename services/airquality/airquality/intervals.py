@@ -17,6 +17,9 @@ HOUR_MICROSECONDS: Final = 3_600_000_000
 
 _LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)  # leaves room for what is looked at after the end
 _MONTHS: Final = 12
+_EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
+_DAY_MICROSECONDS: Final = 86_400_000_000
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Granularity(IntEnum):
@@ -62,15 +65,18 @@ def days_between(edges: Ints, time_zone: str) -> Ints:
 
 
 def _calendar_edges(start: datetime, end: datetime, granularity: Granularity, zone: ZoneInfo) -> Ints:
-    edges: list[datetime] = []
+    edges: list[int] = []
+    until, before = microseconds(end), None
     for day in _first_days(start.astimezone(zone).date(), granularity):
-        midnight = _midnight(day, zone)
+        offset = zone.utcoffset(datetime.combine(day, time.min)) or timedelta(0)
+        midnight = (day.toordinal() - _EPOCH_ORDINAL) * _DAY_MICROSECONDS - offset // _MICROSECOND
         # A zone that moved over the date line has skipped a day, which would begin when the next one does.
-        if not edges or midnight.astimezone(zone).date() == day:
+        if not edges or offset == before or moment(midnight).astimezone(zone).date() == day:
             edges.append(midnight)
-        if edges[1:] and midnight >= end:
+        if edges[1:] and midnight >= until:
             break
-    return np.array([microseconds(each) for each in edges])
+        before = offset
+    return np.array(edges)
 
 
 def zone_of(name: str) -> ZoneInfo:
@@ -106,7 +112,3 @@ def _first_days(day: date, granularity: Granularity) -> Iterator[date]:
     while True:
         yield date(count // _MONTHS, count % _MONTHS + 1, 1)
         count += months
-
-
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    return datetime.combine(day, time.min, zone).astimezone(UTC)

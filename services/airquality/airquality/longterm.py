@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from airquality.averages import HOURS, SUFFICIENT, mean_of
+from airquality.averages import HOURS, SUFFICIENT, running_mean
 from airquality.blocks import mean_direction
-from airquality.history import Hours, PollutantHistory, highest_in, statistics_of, windows_of
+from airquality.history import Hours, PollutantHistory, highest_in, statistics_of
 from airquality.index import NONE
 from airquality.units import AveragingPeriod, Pollutant, Unit, to_usual_unit
 
@@ -131,29 +131,32 @@ def longterm(days: Mapping[Pollutant, PollutantHistory], places: Ints, lowest: I
     )
 
 
-def profiles(
-    pollutant: Pollutant, hourly: Hours, first_hour: int, bounds: tuple[int, int], zone: ZoneInfo
-) -> list[Profile]:
-    """Returns the profiles of a pollutant between two places in its hours.
+def parts_of_time(first_hour: int, count: int, zone: ZoneInfo) -> dict[ProfileKind, Ints]:
+    """Returns of each of some hours which hour of the day, day of the week and month clocks showed.
+
+    Args:
+        first_hour: The first, in hours since 1970.
+        count: How many.
+        zone: Whose clocks; where they are half an hour off, the hour counts that had begun.
+    """
+    local = _local_hours(first_hour, count, zone)
+    day = local // _HOURS_OF_DAY
+    return {
+        ProfileKind.HOUR_OF_DAY: local % _HOURS_OF_DAY,
+        ProfileKind.DAY_OF_WEEK: (day + _THURSDAY) % 7 + 1,
+        ProfileKind.MONTH: day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12 + 1,
+    }
+
+
+def profiles(pollutant: Pollutant, values: Floats, parts: Mapping[ProfileKind, Ints]) -> list[Profile]:
+    """Returns the profiles of a pollutant.
 
     Args:
         pollutant: The pollutant.
-        hourly: Its hours.
-        first_hour: The first of them, in hours since 1970.
-        bounds: Where in them the time begins and ends.
-        zone: Whose hours, days and months are meant.
+        values: Its hours, n, NaN for none.
+        parts: What `parts_of_time` says of them.
     """
-    begin, end = bounds
-    local = _local_hours(first_hour + begin, end - begin, zone)
-    values = hourly.values[begin:end]
-    day = local // _HOURS_OF_DAY
-    months = day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12 + 1
-    numbers = {
-        ProfileKind.HOUR_OF_DAY: local % _HOURS_OF_DAY,
-        ProfileKind.DAY_OF_WEEK: (day + _THURSDAY) % 7 + 1,
-        ProfileKind.MONTH: months,
-    }
-    return [_profile(pollutant, kind, values, number) for kind, number in numbers.items()]
+    return [_profile(pollutant, kind, values, number) for kind, number in parts.items()]
 
 
 def _profile(pollutant: Pollutant, kind: ProfileKind, values: Floats, number: Ints) -> Profile:
@@ -174,15 +177,13 @@ def _profile(pollutant: Pollutant, kind: ProfileKind, values: Floats, number: In
 def _local_hours(first_hour: int, count: int, zone: ZoneInfo) -> Ints:
     """Returns hours as the hours since 1970 that clocks showed, rounded down where they are half an hour off."""
     hours = first_hour + np.arange(count)
-    local = np.empty(count, dtype=np.int64)
-    for begin in range(0, count, _HOURS_OF_DAY):
-        end = min(begin + _HOURS_OF_DAY, count)
-        first, last = (_offset(int(hours[place]), zone) for place in (begin, end - 1))
-        if first == last:
-            local[begin:end] = (hours[begin:end] * 3600 + first) // 3600
-        else:  # clocks were changed on this day
-            local[begin:end] = [(hour * 3600 + _offset(hour, zone)) // 3600 for hour in hours[begin:end].tolist()]
-    return local
+    begins = [*range(0, count, _HOURS_OF_DAY), count]
+    offsets = np.array([_offset(first_hour + begin, zone) for begin in begins])
+    seconds = np.repeat(offsets[:-1], np.diff(begins))
+    for place in np.flatnonzero(offsets[1:] != offsets[:-1]).tolist():  # clocks were changed between these two
+        some = range(begins[place], begins[place + 1])
+        seconds[some.start : some.stop] = [_offset(first_hour + each, zone) for each in some]
+    return np.asarray((hours * 3600 + seconds) // 3600)
 
 
 def _offset(hour: int, zone: ZoneInfo) -> int:
@@ -203,7 +204,7 @@ def _above(limit: Limit, values: Floats, day_bounds: Ints) -> tuple[Ints, Ints]:
         known = (~np.isnan(values)).astype(np.int64)
         return np.add.reduceat(above, day_bounds)[:-1], np.add.reduceat(known, day_bounds)[:-1]
     if limit.averaging_period == AveragingPeriod.EIGHT_HOURS:
-        mean, share = mean_of(windows_of(values, HOURS[limit.averaging_period]))
+        mean, share = running_mean(values, HOURS[limit.averaging_period])
         running = np.full(int(day_bounds[-1]) + 1, np.nan)
         usable = np.where(share >= SUFFICIENT, mean, np.nan)[: len(running)]
         running[: len(usable)] = usable

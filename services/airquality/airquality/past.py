@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from airquality.history import History, Hours, history_of, nothing, span, statistics_of, summed_up, versions_at
 from airquality.intervals import HOUR_MICROSECONDS, Granularity, days_between, zone_of
-from airquality.longterm import Exceedances, Longterm, Profile, exceedances, longterm
+from airquality.longterm import Exceedances, Longterm, Profile, exceedances, longterm, parts_of_time
 from airquality.longterm import profiles as profiles_of
 from airquality.standards import Standard
 from airquality.units import AveragingPeriod, Pollutant
@@ -21,7 +21,7 @@ class Past(NamedTuple):
 
     Attributes:
         history: The intervals; of months and years the index and what it is made from is that of `longterm`.
-        exceedances: For each pollutant one for each of its limits; none for hours.
+        exceedances: Of months and years, for each pollutant one for each of its limits.
         longterm: What months and years have; None for others.
         profiles: The profiles, where they were asked for.
     """
@@ -65,15 +65,14 @@ def past_of(
     hourly = {each: series.get((each, AveragingPeriod.HOUR), nothing(hour_count)) for each in days.pollutants}
     found: list[Profile] = []
     if profiles:
-        ends = (int(bounds[0]), int(bounds[-1]))
-        found = [part for each in hourly for part in profiles_of(each, hourly[each], first_hour, ends, zone)]
-    if granularity is Granularity.HOURLY:
+        begin, end = int(bounds[0]), int(bounds[-1])
+        parts = parts_of_time(first_hour + begin, end - begin, zone)
+        found = [part for each in hourly for part in profiles_of(each, hourly[each].values[begin:end], parts)]
+    if not coarse:
         return Past(days, {}, None, found)
     day_bounds = day_edges // HOUR_MICROSECONDS - first_hour
     places = np.searchsorted(day_edges, edges)
     exceeded = {each: exceedances(each, hourly[each], day_bounds, places) for each in hourly}
-    if not coarse:
-        return Past(days, exceeded, None, found)
     lowest = np.array([category.lowest for category in standard.categories])
     summary = longterm(days.pollutants, places, lowest)
     months = {

@@ -73,8 +73,19 @@ class Recorder:
         """Notes that a part of a source is loaded which is stored already."""
         await self._database.execute(QUERIES["note_loaded"], source, part, digest, row_count)
 
-    async def _prepare(self, tenant: str, readings: Readings) -> None:
-        """Makes what the transaction needs and what nobody should wait for in it: partitions, and who is near whom."""
+    async def remember(self, readings: Readings, flags: Ints) -> None:
+        """Takes readings that are stored, with their flags, into the memory of their series."""
+        await self._make_room(readings)
+        async with self._database.transaction() as connection:
+            await self._lock(connection, readings)
+            await connection.execute(QUERIES["look_up_by_key"])
+            slots = Slots.of(readings, flags)
+            blocks = await _load(connection, Blocks.empty(slots.keys))
+            blocks.fold(slots)
+            await _put_days(connection, blocks, blocks.keys)
+
+    async def _make_room(self, readings: Readings) -> None:
+        """Makes the partitions that readings belong in, on its own, so that nobody waits long for the lock."""
         for unit, statement in _PARTITIONS:
             starts = np.unique(readings.time.astype("datetime64[us]").astype(f"datetime64[{unit}]"))
             for start in starts:
@@ -83,6 +94,10 @@ class Recorder:
                     seconds = int(start.astype("datetime64[s]").astype(np.int64))
                     await self._database.fetchval(QUERIES[statement], datetime.fromtimestamp(seconds, UTC))
                     self._partitions.add((unit, number))
+
+    async def _prepare(self, tenant: str, readings: Readings) -> None:
+        """Makes what the transaction needs and what nobody should wait for in it: partitions, and who is near whom."""
+        await self._make_room(readings)
         hourly = readings.averaging_period == AveragingPeriod.HOUR
         numbers = np.unique(readings.station[hourly])
         spoken_for = {self._roles[each].station for each in numbers.tolist() if each in self._roles}
@@ -151,12 +166,16 @@ class Recorder:
 
     async def _blocks(self, connection: Connection, readings: Readings) -> Blocks:
         """Returns the days that the readings change and those that they are judged by, as they are stored."""
-        blocks = Blocks.empty(keys_needed(readings, self._neighbours))
-        parts = parts_of(blocks.keys)
-        rows = await connection.fetch(QUERIES["find_days"], *[part.tolist() for part in parts])
-        if rows:
-            blocks.load([row["place"] - 1 for row in rows], [row["hours"] for row in rows])
-        return blocks
+        return await _load(connection, Blocks.empty(keys_needed(readings, self._neighbours)))
+
+
+async def _load(connection: Connection, blocks: Blocks) -> Blocks:
+    """Fills in what is stored of days."""
+    parts = parts_of(blocks.keys)
+    rows = await connection.fetch(QUERIES["find_days"], *[part.tolist() for part in parts])
+    if rows:
+        blocks.load([row["place"] - 1 for row in rows], [row["hours"] for row in rows])
+    return blocks
 
 
 async def _compare(

@@ -21,11 +21,10 @@ from geomesh.airquality.v1 import airquality_pb2 as pb
 def history(past: Past, sources: Mapping[Pollutant, Station], standard: Standard) -> pb.History:
     """Returns a history, of which intervals without any value are left out."""
     found = past.history
+    times = [_time(edge) for edge in found.edges.tolist()]
     intervals = [
-        pb.HistoryInterval(start_time=_time(start), end_time=_time(end), index_version=standard.versions[version].id)
-        for start, end, version in zip(
-            found.edges[:-1].tolist(), found.edges[1:].tolist(), found.versions.tolist(), strict=True
-        )
+        pb.HistoryInterval(start_time=start, end_time=end, index_version=standard.versions[version].id)
+        for start, end, version in zip(times[:-1], times[1:], found.versions.tolist(), strict=True)
     ]
     for pollutant, values in found.pollutants.items():
         _add(intervals, pollutant, values, past.exceedances.get(pollutant, []))

@@ -457,3 +457,33 @@ SELECT array_agg((extract(epoch FROM time) * 1000000)::int8 ORDER BY time) AS ti
        array_agg(flags ORDER BY time) AS flags
 FROM airquality.readings
 WHERE station_id = $1::int AND pollutant = $2::smallint AND averaging_period = $3::smallint;
+
+-- name: find_exported_series
+-- The series that a tenant ($1) may see, of stations and their sensors: of the stations $2, or all where it is empty, in
+-- the box west, east, south, north, of a pollutant or all.
+SELECT holders.station_id, holders.sensor_id, holders.lat, holders.lng, holders.id, series.pollutant,
+       series.averaging_period
+FROM (
+  SELECT stations.station_id, '' AS sensor_id, stations.lat, stations.lng, stations.id, stations.tenant_id
+  FROM airquality.stations
+  UNION ALL
+  SELECT stations.station_id, sensors.sensor_id, stations.lat, stations.lng, sensors.id, stations.tenant_id
+  FROM airquality.stations
+  JOIN airquality.sensors ON sensors.station = stations.id
+) AS holders
+JOIN airquality.series ON series.station_id = holders.id
+WHERE holders.tenant_id IN ($1::text, 'public')
+  AND (cardinality($2::text[]) = 0 OR holders.station_id = ANY ($2::text[]))
+  AND holders.lat BETWEEN $5::float8 AND $6::float8
+  AND CASE WHEN $3::float8 <= $4::float8 THEN holders.lng BETWEEN $3::float8 AND $4::float8
+           ELSE holders.lng >= $3::float8 OR holders.lng <= $4::float8 END
+  AND ($7::smallint IS NULL OR series.pollutant = $7::smallint)
+ORDER BY holders.station_id, holders.sensor_id, series.pollutant, series.averaging_period;
+
+-- name: find_series_readings
+-- All readings of one series in [$4, $5), in order of time.
+SELECT time, value, unit, flags
+FROM airquality.readings
+WHERE station_id = $1::int AND pollutant = $2::smallint AND averaging_period = $3::smallint
+  AND time >= $4::timestamptz AND time < $5::timestamptz
+ORDER BY time;
