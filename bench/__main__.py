@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from bench import air, auth, edge, entities, footprint, geocoding, limits, profile, report, tls
+from bench import air, auth, edge, entities, footprint, geocoding, limits, memory, profile, report, tls
 from bench.load import binary
 from bench.mesh import Mesh, mesh, settle
 
@@ -23,6 +23,7 @@ ONE_REPLICA: dict[str, Callable[[Mesh], Iterator[report.Row]]] = {
     "geocoding": geocoding.rows,
     "entities": entities.rows,
     "ingest": air.ingest,
+    "history": memory.history,
     "refresh": auth.refreshing,
 }
 TWO_REPLICAS: dict[str, Callable[[Mesh], Iterator[report.Row]]] = {

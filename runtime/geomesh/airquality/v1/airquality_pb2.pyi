@@ -1572,7 +1572,7 @@ class PollutantHistory(_message.Message):
     """Number of those hours whose reading quality control flagged. They count in the figures all the same."""
     @_builtins.property
     def exceedances(self) -> _containers.RepeatedCompositeFieldContainer[Global___Exceedance]:
-        """How often official limits were exceeded; absent from an hour."""
+        """Of a month or year, how often official limits were exceeded."""
 
     def __init__(
         self,
