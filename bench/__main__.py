@@ -7,7 +7,21 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from bench import accounts, air, auth, edge, entities, footprint, geocoding, indices, limits, profile, report, tls
+from bench import (
+    accounts,
+    air,
+    auth,
+    edge,
+    entities,
+    footprint,
+    geocoding,
+    indices,
+    limits,
+    memory,
+    profile,
+    report,
+    tls,
+)
 from bench.load import binary
 from bench.mesh import Mesh, mesh, settle
 
@@ -23,6 +37,7 @@ ONE_REPLICA: dict[str, Callable[[Mesh], Iterator[report.Row]]] = {
     "geocoding": geocoding.rows,
     "entities": entities.rows,
     "ingest": air.ingest,
+    "history": memory.history,
 }
 TWO_REPLICAS: dict[str, Callable[[Mesh], Iterator[report.Row]]] = {
     "rest-2": partial(edge.rest, replicas=2, at_least=0.75)

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from airquality.archive import Archive
 from airquality.conditions import CurrentConditions
 from airquality.ingest import Ingest
+from airquality.recorder import Recorder
 from airquality.repository import AirQualityRepository
 from airquality.servicer import AirQualityServicer
 from airquality.settings import Settings
@@ -173,7 +174,7 @@ async def as_tenant(
     servicer = AirQualityServicer(
         settings,
         stations=stations,
-        ingest=Ingest(repository, transaction_rows=5),
+        ingest=Ingest(Recorder(database), transaction_rows=5),
         conditions=CurrentConditions(
             repository, max_age_seconds=settings.max_age_seconds, radius_meters=settings.current_radius_meters
         ),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from airquality.averages import Basis
-from airquality.history import Granularity
+from airquality.intervals import Granularity
 from airquality.units import (
     MEASURABLE,
     MOLAR_MASSES,

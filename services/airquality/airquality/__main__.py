@@ -3,6 +3,7 @@
 from airquality.archive import Archive
 from airquality.conditions import CurrentConditions
 from airquality.ingest import Ingest
+from airquality.recorder import Recorder
 from airquality.repository import AirQualityRepository
 from airquality.servicer import AirQualityServicer
 from airquality.settings import Settings
@@ -26,7 +27,7 @@ async def main() -> None:
     servicer = AirQualityServicer(
         settings,
         stations=stations,
-        ingest=Ingest(repository, transaction_rows=settings.transaction_rows),
+        ingest=Ingest(Recorder(database), transaction_rows=settings.transaction_rows),
         conditions=CurrentConditions(
             repository, max_age_seconds=settings.max_age_seconds, radius_meters=settings.current_radius_meters
         ),

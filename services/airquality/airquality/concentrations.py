@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from airquality.averages import HOURS, NOWCAST_PRECISION, Basis, mean_of
+from airquality.averages import HOURS, NOWCAST_PRECISION, Basis, mean_of, running_mean
 from airquality.nowcast import HOURS as NOWCAST_HOURS
 from airquality.nowcast import particle_nowcast
 from airquality.standards import Rule
@@ -13,19 +13,6 @@ from airquality.units import AveragingPeriod, Pollutant
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-
-def statistics(hourly: Floats, bounds: Ints) -> tuple[Floats, Floats, Floats, Ints, Floats]:
-    """Returns mean, minimum, maximum, number of hours and coverage of each interval."""
-    present = ~np.isnan(hourly)
-    lengths = np.diff(bounds)
-    count = np.add.reduceat(present.astype(np.int64), bounds)[:-1]
-    total = np.add.reduceat(np.where(present, hourly, 0.0), bounds)[:-1]
-    minimum = np.minimum.reduceat(np.where(present, hourly, np.inf), bounds)[:-1]
-    maximum = np.maximum.reduceat(np.where(present, hourly, -np.inf), bounds)[:-1]
-    none = count == 0
-    mean = np.divide(total, count, out=np.full(count.shape, np.nan), where=~none)
-    return mean, np.where(none, np.nan, minimum), np.where(none, np.nan, maximum), count, count / lengths
 
 
 def hourly_concentrations(
@@ -65,21 +52,21 @@ def daily_concentrations(
     if period == AveragingPeriod.TWENTY_FOUR_HOURS:
         best, basis = _day_averages(rule, grids, bounds)
         if hourly is not None and not complete:
-            _fill(best, basis, statistics(hourly, bounds)[0], Basis.AVERAGE_INCOMPLETE)
+            _fill(best, basis, _means(hourly, bounds)[0], Basis.AVERAGE_INCOMPLETE)
         return best, basis, period
     best, basis = np.full(len(bounds) - 1, np.nan), np.zeros(len(bounds) - 1, dtype=np.int64)
     if period in grids:
-        _fill(best, basis, _highest(grids[period], bounds), _reported(period))
+        _fill(best, basis, highest_in(grids[period], bounds), _reported(period))
     if HOURS.get(period, 0) > 1:
         mean = np.full(int(bounds[-1]) + 1, np.nan)
         if hourly is not None:
-            mean, share = mean_of(_windows(hourly, HOURS[period]))
+            mean, share = running_mean(hourly, HOURS[period])
             enough = np.where(share >= rule.coverage, mean, np.nan)
-            _fill(best, basis, _highest(enough, bounds), Basis.AVERAGE_COMPUTED)
+            _fill(best, basis, highest_in(enough, bounds), Basis.AVERAGE_COMPUTED)
         if rule.nowcast == period and AveragingPeriod.NOWCAST in grids:
-            _fill(best, basis, _highest(grids[AveragingPeriod.NOWCAST], bounds), Basis.NOWCAST_REPORTED)
+            _fill(best, basis, highest_in(grids[AveragingPeriod.NOWCAST], bounds), Basis.NOWCAST_REPORTED)
         if not complete:
-            _fill(best, basis, _highest(mean, bounds), Basis.AVERAGE_INCOMPLETE)
+            _fill(best, basis, highest_in(mean, bounds), Basis.AVERAGE_INCOMPLETE)
     return best, basis, period
 
 
@@ -87,11 +74,20 @@ def _day_averages(rule: Rule, grids: Mapping[AveragingPeriod, Floats], bounds: I
     """Returns for each day its average, the provider's own or that of enough hours, with its basis."""
     best, basis = np.full(len(bounds) - 1, np.nan), np.zeros(len(bounds) - 1, dtype=np.int64)
     if AveragingPeriod.TWENTY_FOUR_HOURS in grids:
-        _fill(best, basis, _highest(grids[AveragingPeriod.TWENTY_FOUR_HOURS], bounds), Basis.AVERAGE_REPORTED)
+        _fill(best, basis, highest_in(grids[AveragingPeriod.TWENTY_FOUR_HOURS], bounds), Basis.AVERAGE_REPORTED)
     if AveragingPeriod.HOUR in grids:
-        mean, _, _, _, coverage = statistics(grids[AveragingPeriod.HOUR], bounds)
+        mean, coverage = _means(grids[AveragingPeriod.HOUR], bounds)
         _fill(best, basis, np.where(coverage >= rule.coverage, mean, np.nan), Basis.AVERAGE_COMPUTED)
     return best, basis
+
+
+def _means(hourly: Floats, bounds: Ints) -> tuple[Floats, Floats]:
+    """Returns mean and coverage of each interval."""
+    present = ~np.isnan(hourly)
+    count = np.add.reduceat(present.astype(np.int64), bounds)[:-1]
+    total = np.add.reduceat(np.where(present, hourly, 0.0), bounds)[:-1]
+    mean = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    return mean, count / np.diff(bounds)
 
 
 def _reported(period: AveragingPeriod) -> Basis:
@@ -110,7 +106,7 @@ def _windows(hourly: Floats, hours: int) -> Floats:
     return np.lib.stride_tricks.sliding_window_view(hourly, hours)
 
 
-def _highest(values: Floats, bounds: Ints) -> Floats:
+def highest_in(values: Floats, bounds: Ints) -> Floats:
     """Returns the highest value that begins in each interval, NaN for none."""
     highest = np.maximum.reduceat(np.where(np.isnan(values), -np.inf, values), bounds)[:-1]
     return np.where(np.isneginf(highest), np.nan, highest)

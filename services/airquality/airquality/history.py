@@ -1,28 +1,26 @@
 """The past of a station: values, coverage and index of each hour or day."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, date, datetime, time, timedelta
-from enum import IntEnum
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 from numpy.typing import NDArray
 
 from airquality.averages import HOURS
+from airquality.blocks import mean_direction
+from airquality.concentrations import daily_concentrations, hourly_concentrations
 from airquality.index import NONE, sub_indices
-from airquality.concentrations import daily_concentrations, hourly_concentrations, statistics
+from airquality.intervals import HOUR_MICROSECONDS, Granularity, microseconds, moment
 from airquality.nowcast import HOURS as NOWCAST_HOURS
 from airquality.overall import overall
 from airquality.standards import Rule, Standard
-from airquality.units import AveragingPeriod, Factors, Pollutant, to_usual_unit
+from airquality.units import TO_USUAL, AveragingPeriod, Factors, Pollutant, Unit
 from meshkit.errors import InvalidInput
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-HOUR_MICROSECONDS: Final = 3_600_000_000
 LEAD_HOURS: Final = max(NOWCAST_HOURS, *HOURS.values())
 """Hours before the first interval whose readings are needed, for its NowCast and the averages that end in it."""
 TAIL_HOURS: Final = 8
@@ -31,24 +29,30 @@ TAIL_HOURS: Final = 8
 # What of a pollutant that the index does not take; it then has no sub-index, but means and coverage all the same.
 _NO_RULE: Final = Rule((AveragingPeriod.HOUR,), (), (AveragingPeriod.HOUR,), None, 0.75)
 
-_MOST_DAYS_OF_HOURS: Final = 366
-_MOST_DAYS_OF_DAYS: Final = 3660
-_LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)  # leaves room for what is looked at after the end
+
+class Statistics(NamedTuple):
+    """The first fields of PollutantHistory."""
+
+    mean: Floats
+    minimum: Floats
+    maximum: Floats
+    hour_count: Ints
+    flagged_count: Ints
+    coverage: Floats
 
 
-class Granularity(IntEnum):
-    """The length of the intervals; the codes are those of the enum in airquality.proto."""
+class Hours(NamedTuple):
+    """Hours of a series one after another from LEAD_HOURS before the first edge to TAIL_HOURS after the last.
 
-    HOURLY = 1
-    DAILY = 2
+    Attributes:
+        values: In the usual unit, NaN for none.
+        flagged: Whether quality control found something about it.
+        by_mass: Whether the reading was given in a unit of mass.
+    """
 
-
-class Series(NamedTuple):
-    """Readings of one series: start times in microseconds since 1970 ascending, values, codes of units."""
-
-    times: Sequence[int]
-    values: Sequence[float]
-    units: Sequence[int]
+    values: Floats
+    flagged: NDArray[np.bool_]
+    by_mass: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +64,7 @@ class PollutantHistory:
         minimum: Lowest of them.
         maximum: Highest of them.
         hour_count: How many hours have one.
+        flagged_count: How many of these quality control flagged.
         coverage: The share of the interval's hours that have one.
         index_concentration: What the sub-index is made from.
         basis: Codes of Basis for it, 0 for none.
@@ -71,6 +76,7 @@ class PollutantHistory:
     minimum: Floats
     maximum: Floats
     hour_count: Ints
+    flagged_count: Ints
     coverage: Floats
     index_concentration: Floats
     basis: Ints
@@ -97,40 +103,11 @@ class History:
     dominant: Ints
 
 
-def edges_of(start: datetime, end: datetime, granularity: Granularity, time_zone: str) -> Ints:
-    """Returns where the intervals from `start` to `end` begin and the last one ends, in microseconds since 1970.
-
-    Raises:
-        InvalidInput: The end is not after the start or too far off, the time is too long, or the time zone is unknown.
-    """
-    if end <= start:
-        raise InvalidInput("end_time", "must be after start_time")
-    if end > _LATEST:
-        raise InvalidInput("end_time", f"must not be later than {_LATEST:%Y-%m-%dT%H:%M:%SZ}")
-    most_days = _MOST_DAYS_OF_HOURS if granularity is Granularity.HOURLY else _MOST_DAYS_OF_DAYS
-    if end - start > timedelta(days=most_days):
-        raise InvalidInput("end_time", f"must be at most {most_days} days after start_time")
-    if granularity is Granularity.HOURLY:
-        first = microseconds(start) // HOUR_MICROSECONDS
-        last = -(-microseconds(end) // HOUR_MICROSECONDS)
-        return np.arange(first, last + 1) * HOUR_MICROSECONDS
-    zone = _zone(time_zone)
-    day = start.astimezone(zone).date()
-    midnights = [_midnight(day, zone)]
-    while not midnights[1:] or midnights[-1] < end:
-        day += timedelta(days=1)
-        midnight = _midnight(day, zone)
-        # A zone that moved over the date line has skipped a day, which would begin when the next one does.
-        if midnight.astimezone(zone).date() == day:
-            midnights.append(midnight)
-    return np.array([microseconds(each) for each in midnights])
-
-
 def history_of(
     standard: Standard,
     versions: Ints,
     edges: Ints,
-    series: Mapping[tuple[Pollutant, AveragingPeriod], Series],
+    series: Mapping[tuple[Pollutant, AveragingPeriod], Hours],
 ) -> History:
     """Computes the history of each pollutant from the readings of its station.
 
@@ -138,7 +115,7 @@ def history_of(
         standard: The index.
         versions: For each interval the place in `standard.versions` of the one to use.
         edges: As `edges_of` gives them, n + 1; intervals of hours or of days.
-        series: The readings from LEAD_HOURS before the first edge to TAIL_HOURS after the last.
+        series: The hours of each series.
 
     Returns:
         The history of n intervals.
@@ -195,29 +172,8 @@ def check_granularity(standard: Standard, versions: Ints, granularity: Granulari
         raise InvalidInput("granularity", f"{standard.index} is defined by the hour alone; ask for hours")
 
 
-def microseconds(when: datetime) -> int:
-    """Returns a time as microseconds since 1970."""
-    return (when - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-
-
-def moment(since_1970: int) -> datetime:
-    """Returns microseconds since 1970 as a time in UTC."""
-    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=since_1970)
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name or "UTC")
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # a name that is a folder or leads out of it raises the others
-        raise InvalidInput("time_zone", "must be a time zone of the IANA database, e.g. America/Los_Angeles") from None
-
-
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    return datetime.combine(day, time.min, zone).astimezone(UTC)
-
-
 def _pollutant_history(
-    standard: Standard, versions: Ints, edges: Ints, pollutant: Pollutant, series: Mapping[AveragingPeriod, Series]
+    standard: Standard, versions: Ints, edges: Ints, pollutant: Pollutant, series: Mapping[AveragingPeriod, Hours]
 ) -> PollutantHistory:
     """Returns the history of a pollutant, of each interval under its own version."""
     used = np.unique(versions).tolist()
@@ -234,17 +190,17 @@ def _pollutant_history(
 
 
 def _under_version(
-    standard: Standard, version: int, edges: Ints, pollutant: Pollutant, series: Mapping[AveragingPeriod, Series]
+    standard: Standard, version: int, edges: Ints, pollutant: Pollutant, series: Mapping[AveragingPeriod, Hours]
 ) -> PollutantHistory:
     rule = standard.versions[version].rules.get(pollutant, _NO_RULE)
-    first_hour = int(edges[0]) // HOUR_MICROSECONDS - LEAD_HOURS
-    hour_count = int(edges[-1]) // HOUR_MICROSECONDS + TAIL_HOURS - first_hour
+    first_hour, hour_count = span(edges)
     factors = standard.versions[version].to_usual
-    grids = {period: _grid(pollutant, each, first_hour, hour_count, factors) for period, each in series.items()}
-    hourly = grids.get(AveragingPeriod.HOUR, np.full(hour_count, np.nan))
+    converted = {period: _converted(pollutant, each, factors) for period, each in series.items()}
+    grids = {period: each.values for period, each in converted.items()}
+    hourly = converted.get(AveragingPeriod.HOUR, nothing(hour_count))
     # Hours into the grid at which each interval begins; time zones of half hours put the start of a day within an hour.
     bounds = edges // HOUR_MICROSECONDS - first_hour
-    measured = statistics(hourly, bounds)
+    measured = statistics_of(pollutant, hourly, bounds)
     by_hour = bool(np.all(np.diff(edges) == HOUR_MICROSECONDS))
     if by_hour:
         concentration, basis, period = hourly_concentrations(rule, pollutant, grids, bounds[:-1])
@@ -274,13 +230,53 @@ def _sub_indices(
     return computed.values, computed.contributions
 
 
-def _grid(pollutant: Pollutant, series: Series, first_hour: int, hour_count: int, factors: Factors) -> Floats:
-    """Returns one value an hour in the usual unit, of several in an hour the last, NaN for none."""
-    grid = np.full(hour_count, np.nan)
-    places = np.asarray(series.times) // HOUR_MICROSECONDS - first_hour
-    inside = (places >= 0) & (places < hour_count)
-    values = to_usual_unit(
-        np.full(len(places), pollutant), np.asarray(series.units), np.asarray(series.values), factors
+def _converted(pollutant: Pollutant, hours: Hours, factors: Factors) -> Hours:
+    """Returns hours as a version has them that weighs a part per billion at another temperature or pressure."""
+    mass = pollutant, Unit.MICROGRAMS_PER_CUBIC_METER
+    if factors[mass] == TO_USUAL[mass] or not hours.by_mass.any():
+        return hours
+    return hours._replace(values=np.where(hours.by_mass, hours.values * (factors[mass] / TO_USUAL[mass]), hours.values))
+
+
+def span(edges: Ints) -> tuple[int, int]:
+    """Returns the first hour, since 1970, and the number of hours that the history of intervals is made from."""
+    first_hour = int(edges[0]) // HOUR_MICROSECONDS - LEAD_HOURS
+    return first_hour, int(edges[-1]) // HOUR_MICROSECONDS + TAIL_HOURS - first_hour
+
+
+def summed_up(statistics: Statistics, sub_index: Ints) -> PollutantHistory:
+    """Returns the history of intervals whose index is made of their days' and of no concentration."""
+    none = np.full(len(sub_index), np.nan)
+    return PollutantHistory(
+        *statistics, none, np.zeros(len(sub_index), dtype=np.int64), sub_index, np.zeros(len(sub_index))
     )
-    grid[places[inside]] = values[inside]
-    return grid
+
+
+def nothing(hour_count: int) -> Hours:
+    """Returns so many hours without a reading."""
+    return unflagged(np.full(hour_count, np.nan))
+
+
+def unflagged(values: Floats) -> Hours:
+    """Returns hours in the usual unit of which nothing else is known."""
+    no = np.zeros(len(values), dtype=np.bool_)
+    return Hours(values, no, no)
+
+
+def statistics_of(pollutant: Pollutant, hourly: Hours, bounds: Ints) -> Statistics:
+    """Returns the statistics of intervals, given where in `hourly` they begin and the last one ends."""
+    values = hourly.values
+    present = ~np.isnan(values)
+    count = np.add.reduceat(present.astype(np.int64), bounds)[:-1]
+    flagged = np.add.reduceat((present & hourly.flagged).astype(np.int64), bounds)[:-1]
+    none = count == 0
+    coverage = count / np.diff(bounds)
+    if pollutant == Pollutant.WIND_DIRECTION:
+        parts = np.split(values, bounds)[1:-1]
+        mean = np.array([mean_direction(part) for part in parts])
+        return Statistics(mean, np.full(len(mean), np.nan), np.full(len(mean), np.nan), count, flagged, coverage)
+    total = np.add.reduceat(np.where(present, values, 0.0), bounds)[:-1]
+    minimum = np.minimum.reduceat(np.where(present, values, np.inf), bounds)[:-1]
+    maximum = np.maximum.reduceat(np.where(present, values, -np.inf), bounds)[:-1]
+    mean = np.divide(total, count, out=np.full(count.shape, np.nan), where=~none)
+    return Statistics(mean, np.where(none, np.nan, minimum), np.where(none, np.nan, maximum), count, flagged, coverage)

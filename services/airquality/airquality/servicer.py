@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from airquality.archive import Archive, Key
+from airquality.archive import Archive, CorrectionKey, Key, Place
 from airquality.computing import compute
 from airquality.conditions import CurrentConditions, check_moment, explain_no_index
 from airquality.convert import histories, indexing, indices, replies, requests
-from airquality.history import microseconds
 from airquality.ingest import Ingest, Session
+from airquality.intervals import microseconds
+from airquality.readings import EARLIEST_SECONDS, MICROSECONDS, Taken
 from airquality.settings import Settings
 from airquality.standards import all_standards, standard_of
 from airquality.stations import Position, Stations
@@ -45,6 +46,7 @@ class AirQualityServicer(AirQualityServiceServicer):
     ) -> None:
         self._ttl_seconds = settings.current_ttl_seconds
         self._skew = timedelta(seconds=settings.allowed_skew_seconds)
+        self._kept = timedelta(days=settings.readings_retention_days) if settings.readings_retention_days else None
         self._stations = stations
         self._ingest = ingest
         self._conditions = conditions
@@ -54,9 +56,11 @@ class AirQualityServicer(AirQualityServiceServicer):
 
     async def UpsertStations(self, request: pb.UpsertStationsRequest, _context: object) -> pb.UpsertStationsResponse:
         """Registers stations of the caller's tenant."""
-        parts = partition(request.stations)
+        tenant, candidates = current().identity.tenant, partition(request.stations).items
+        rule = await self._stations.rule(tenant, [requests.station(each) for each in candidates])
+        parts = partition(request.stations, lambda each: rule(requests.station(each)))
         if parts.items:
-            await self._stations.upsert(current().identity.tenant, [requests.station(each) for each in parts.items])
+            await self._stations.upsert(tenant, [requests.station(each) for each in parts.items])
         return pb.UpsertStationsResponse(accepted_count=len(parts.items), errors=parts.errors)
 
     async def IngestReadings(
@@ -84,12 +88,18 @@ class AirQualityServicer(AirQualityServiceServicer):
             readings,
             columns,
             await session.numbers_of(columns.station_ids),
-            microseconds(datetime.now(UTC) + self._skew),
+            self._taken(),
             offset=tally.total,
             most_errors=_MOST_ERRORS - len(tally.errors),
         )
         await session.add(good)
         tally.count(len(readings), len(good), errors)
+
+    def _taken(self) -> Taken:
+        """Returns which times are taken now."""
+        now, beginning = datetime.now(UTC), EARLIEST_SECONDS * MICROSECONDS
+        earliest = beginning if self._kept is None else max(beginning, microseconds(now - self._kept))
+        return Taken(microseconds(now + self._skew), earliest)
 
     async def ListStations(self, request: pb.ListStationsRequest, _context: object) -> pb.ListStationsResponse:
         """Lists a page of stations with their newest readings."""
@@ -161,7 +171,7 @@ class AirQualityServicer(AirQualityServiceServicer):
             request.page_size,
         )
         return pb.ListReadingsResponse(
-            readings=[replies.reading(*each) for each in found],
+            readings=[replies.reading(*each, request.sensor_id) for each in found],
             next_page_token=PageToken.encode(following, query=request),
         )
 
@@ -179,8 +189,24 @@ class AirQualityServicer(AirQualityServiceServicer):
             time_zone=request.time_zone,
             standard=standard,
             version_id=request.index_version,
+            profiles=request.profiles,
         )
         return histories.history(found, sources, standard)
+
+    async def ListCorrections(self, request: pb.ListCorrectionsRequest, _context: object) -> pb.ListCorrectionsResponse:
+        """Lists a page of what readings said before."""
+        position = PageToken.decode(request.page_token, query=request, types=(datetime, datetime, int, int))
+        station, found, following = await self._archive.corrections(
+            current().identity.tenant,
+            Place(request.station_id, request.sensor_id),
+            requests.reading_filter(request),
+            requests.position(CorrectionKey, position),
+            request.page_size,
+        )
+        return pb.ListCorrectionsResponse(
+            corrections=[replies.correction(station, each, request.sensor_id) for each in found],
+            next_page_token=PageToken.encode(following, query=request),
+        )
 
     async def ComputeIndex(self, request: pb.ComputeIndexRequest, _context: object) -> pb.ComputeIndexResponse:
         """Computes the index of each item."""

@@ -22,3 +22,16 @@ class Settings(ServiceSettings, service="airquality"):
     transaction_rows: int = Field(
         20_000, ge=1, le=1_000_000, description="Readings of one stream that are stored in one transaction at most."
     )
+    readings_retention_days: int = Field(
+        0,
+        ge=0,
+        description=(
+            "Days for which readings are kept, then `python -m airquality.retention` drops their month and older ones"
+            " are refused; 0 keeps them for ever. History outlives them."
+        ),
+    )
+    history_retention_days: int = Field(
+        0,
+        ge=0,
+        description="Days for which the hours that history is made of are kept, by year; 0 keeps them for ever.",
+    )

@@ -133,6 +133,13 @@ MOLAR_MASSES: Final = {
 }
 """Grams per mole, from the standard atomic weights of IUPAC (2021)."""
 
+MASS_UNITS: Final = (
+    Unit.MICROGRAMS_PER_CUBIC_METER,
+    Unit.MILLIGRAMS_PER_CUBIC_METER,
+    Unit.NANOGRAMS_PER_CUBIC_METER,
+)
+"""The units that say what a volume of air weighs, and not what share of it something is."""
+
 WEATHER: Final = frozenset(
     {
         Pollutant.TEMPERATURE,

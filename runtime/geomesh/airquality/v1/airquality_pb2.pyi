@@ -276,6 +276,10 @@ class _GranularityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Granulari
     """Hours of UTC."""
     GRANULARITY_DAILY: _Granularity.ValueType  # 2
     """Calendar days of the time zone asked for."""
+    GRANULARITY_MONTHLY: _Granularity.ValueType  # 3
+    """Calendar months of the time zone asked for."""
+    GRANULARITY_YEARLY: _Granularity.ValueType  # 4
+    """Calendar years of the time zone asked for."""
 
 class Granularity(_Granularity, metaclass=_GranularityEnumTypeWrapper):
     """The length of the intervals of a history."""
@@ -286,7 +290,103 @@ GRANULARITY_HOURLY: Granularity.ValueType  # 1
 """Hours of UTC."""
 GRANULARITY_DAILY: Granularity.ValueType  # 2
 """Calendar days of the time zone asked for."""
+GRANULARITY_MONTHLY: Granularity.ValueType  # 3
+"""Calendar months of the time zone asked for."""
+GRANULARITY_YEARLY: Granularity.ValueType  # 4
+"""Calendar years of the time zone asked for."""
 Global___Granularity: _TypeAlias = Granularity  # noqa: Y015
+
+class _QualityFlag:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QualityFlagEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QualityFlag.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    QUALITY_FLAG_UNSPECIFIED: _QualityFlag.ValueType  # 0
+    """Not known."""
+    QUALITY_FLAG_RANGE: _QualityFlag.ValueType  # 1
+    """The value is outside what is plausible of outdoor air, though an instrument can give it."""
+    QUALITY_FLAG_SPIKE: _QualityFlag.ValueType  # 2
+    """It is far above the median of the last three hours."""
+    QUALITY_FLAG_FLAT_LINE: _QualityFlag.ValueType  # 3
+    """Eight hours in a row have exactly this value."""
+    QUALITY_FLAG_NEIGHBOURS: _QualityFlag.ValueType  # 4
+    """It is far from what at least three stations within 25 km measured in the same hour."""
+    QUALITY_FLAG_HUMIDITY: _QualityFlag.ValueType  # 5
+    """A low-cost sensor saw particles in air of more than 85 % relative humidity, where water counts as mass."""
+    QUALITY_FLAG_UNCORRECTED: _QualityFlag.ValueType  # 6
+    """The sensor's readings are to be corrected by its humidity, which is not there (yet): the value is as it was sent."""
+
+class QualityFlag(_QualityFlag, metaclass=_QualityFlagEnumTypeWrapper):
+    """What quality control found about a reading when it was stored, from what was known then. Nothing is dropped for it."""
+
+QUALITY_FLAG_UNSPECIFIED: QualityFlag.ValueType  # 0
+"""Not known."""
+QUALITY_FLAG_RANGE: QualityFlag.ValueType  # 1
+"""The value is outside what is plausible of outdoor air, though an instrument can give it."""
+QUALITY_FLAG_SPIKE: QualityFlag.ValueType  # 2
+"""It is far above the median of the last three hours."""
+QUALITY_FLAG_FLAT_LINE: QualityFlag.ValueType  # 3
+"""Eight hours in a row have exactly this value."""
+QUALITY_FLAG_NEIGHBOURS: QualityFlag.ValueType  # 4
+"""It is far from what at least three stations within 25 km measured in the same hour."""
+QUALITY_FLAG_HUMIDITY: QualityFlag.ValueType  # 5
+"""A low-cost sensor saw particles in air of more than 85 % relative humidity, where water counts as mass."""
+QUALITY_FLAG_UNCORRECTED: QualityFlag.ValueType  # 6
+"""The sensor's readings are to be corrected by its humidity, which is not there (yet): the value is as it was sent."""
+Global___QualityFlag: _TypeAlias = QualityFlag  # noqa: Y015
+
+class _SensorCorrection:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SensorCorrectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SensorCorrection.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SENSOR_CORRECTION_UNSPECIFIED: _SensorCorrection.ValueType  # 0
+    """None."""
+    SENSOR_CORRECTION_PURPLEAIR_US: _SensorCorrection.ValueType  # 1
+    """PM2.5 of PurpleAir sensors, the US-wide correction: 0.524 PA(cf_1) - 0.0862 RH + 5.75 (Barkjohn, Gantt and Clements
+    2021, Atmos. Meas. Tech. 14, 4617). The sensor must measure PM2.5, sent as its cf_1, and relative humidity.
+    """
+
+class SensorCorrection(_SensorCorrection, metaclass=_SensorCorrectionEnumTypeWrapper):
+    """A published formula that makes a low-cost sensor's readings comparable with a reference monitor's."""
+
+SENSOR_CORRECTION_UNSPECIFIED: SensorCorrection.ValueType  # 0
+"""None."""
+SENSOR_CORRECTION_PURPLEAIR_US: SensorCorrection.ValueType  # 1
+"""PM2.5 of PurpleAir sensors, the US-wide correction: 0.524 PA(cf_1) - 0.0862 RH + 5.75 (Barkjohn, Gantt and Clements
+2021, Atmos. Meas. Tech. 14, 4617). The sensor must measure PM2.5, sent as its cf_1, and relative humidity.
+"""
+Global___SensorCorrection: _TypeAlias = SensorCorrection  # noqa: Y015
+
+class _ProfileKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProfileKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProfileKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROFILE_KIND_UNSPECIFIED: _ProfileKind.ValueType  # 0
+    """Not known."""
+    PROFILE_KIND_HOUR_OF_DAY: _ProfileKind.ValueType  # 1
+    """Hours of the day in the time zone asked for, 0 to 23."""
+    PROFILE_KIND_DAY_OF_WEEK: _ProfileKind.ValueType  # 2
+    """Days of the week, 1 for Monday to 7 for Sunday."""
+    PROFILE_KIND_MONTH: _ProfileKind.ValueType  # 3
+    """Months of the year, 1 to 12."""
+
+class ProfileKind(_ProfileKind, metaclass=_ProfileKindEnumTypeWrapper):
+    """What a profile goes over."""
+
+PROFILE_KIND_UNSPECIFIED: ProfileKind.ValueType  # 0
+"""Not known."""
+PROFILE_KIND_HOUR_OF_DAY: ProfileKind.ValueType  # 1
+"""Hours of the day in the time zone asked for, 0 to 23."""
+PROFILE_KIND_DAY_OF_WEEK: ProfileKind.ValueType  # 2
+"""Days of the week, 1 for Monday to 7 for Sunday."""
+PROFILE_KIND_MONTH: ProfileKind.ValueType  # 3
+"""Months of the year, 1 to 12."""
+Global___ProfileKind: _TypeAlias = ProfileKind  # noqa: Y015
 
 class _Rounding:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -357,6 +457,7 @@ class Station(_message.Message):
     LOCATION_FIELD_NUMBER: _builtins.int
     LATEST_FIELD_NUMBER: _builtins.int
     DISTANCE_METERS_FIELD_NUMBER: _builtins.int
+    SENSORS_FIELD_NUMBER: _builtins.int
     station_id: _builtins.str
     """The station's name for programs, unique within a tenant. The operator's are the provider, a hyphen and the
     provider's own id. Example: `airnow-840060750005`.
@@ -377,6 +478,13 @@ class Station(_message.Message):
     def latest(self) -> _containers.RepeatedCompositeFieldContainer[Global___LatestReading]:
         """Its newest reading of every pollutant and averaging period."""
 
+    @_builtins.property
+    def sensors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sensor]:
+        """Its instruments, where there are several or one has a correction; else none need be named. For each pollutant the
+        first that measures it speaks for the station. Ones that are no longer named keep their readings and speak for
+        nothing.
+        """
+
     def __init__(
         self,
         *,
@@ -387,16 +495,57 @@ class Station(_message.Message):
         location: _types_pb2.Location | None = ...,
         latest: _abc.Iterable[Global___LatestReading] | None = ...,
         distance_meters: _builtins.float | None = ...,
+        sensors: _abc.Iterable[Global___Sensor] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_distance_meters", b"_distance_meters", "distance_meters", b"distance_meters", "location", b"location"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_meters", b"_distance_meters", "agency", b"agency", "distance_meters", b"distance_meters", "latest", b"latest", "location", b"location", "name", b"name", "provider", b"provider", "station_id", b"station_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_meters", b"_distance_meters", "agency", b"agency", "distance_meters", b"distance_meters", "latest", b"latest", "location", b"location", "name", b"name", "provider", b"provider", "sensors", b"sensors", "station_id", b"station_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__distance_meters: _TypeAlias = _typing.Literal["distance_meters"]  # noqa: Y015
     _WhichOneofArgType__distance_meters: _TypeAlias = _typing.Literal["_distance_meters", b"_distance_meters"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__distance_meters) -> _WhichOneofReturnType__distance_meters | None: ...
 
 Global___Station: _TypeAlias = Station  # noqa: Y015
+
+@_typing.final
+class Sensor(_message.Message):
+    """An instrument of a station."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENSOR_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    POLLUTANTS_FIELD_NUMBER: _builtins.int
+    LOW_COST_FIELD_NUMBER: _builtins.int
+    CORRECTION_FIELD_NUMBER: _builtins.int
+    sensor_id: _builtins.str
+    """The sensor's name for programs, unique within its station. Example: `bam-1020`."""
+    model: _builtins.str
+    """What it is; may be empty. Example: `Met One BAM 1020`."""
+    low_cost: _builtins.bool
+    """Whether it is an optical or electrochemical sensor that humidity disturbs: its particles in humid air are flagged."""
+    correction: Global___SensorCorrection.ValueType
+    """What its readings are corrected by before they speak for the station; the sensor's own stay as they were sent."""
+    @_builtins.property
+    def pollutants(self) -> _containers.RepeatedScalarFieldContainer[Global___Pollutant.ValueType]:
+        """What it measures."""
+
+    def __init__(
+        self,
+        *,
+        sensor_id: _builtins.str = ...,
+        model: _builtins.str = ...,
+        pollutants: _abc.Iterable[Global___Pollutant.ValueType] | None = ...,
+        low_cost: _builtins.bool = ...,
+        correction: Global___SensorCorrection.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correction", b"correction", "low_cost", b"low_cost", "model", b"model", "pollutants", b"pollutants", "sensor_id", b"sensor_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Sensor: _TypeAlias = Sensor  # noqa: Y015
 
 @_typing.final
 class LatestReading(_message.Message):
@@ -450,6 +599,8 @@ class Reading(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     AVERAGING_PERIOD_FIELD_NUMBER: _builtins.int
+    FLAGS_FIELD_NUMBER: _builtins.int
+    SENSOR_ID_FIELD_NUMBER: _builtins.int
     station_id: _builtins.str
     """The station, which must be registered."""
     pollutant: Global___Pollutant.ValueType
@@ -462,11 +613,19 @@ class Reading(_message.Message):
     """The unit of the value; it must be one that measures the pollutant. The default is the pollutant's usual unit."""
     averaging_period: Global___AveragingPeriod.ValueType
     """What the value is an average over; one hour by default."""
+    sensor_id: _builtins.str
+    """The sensor of the station that gave it, which must be registered; the station itself by default. It is kept as the
+    sensor's, and as the station's where the sensor speaks for it.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """The start of the hour, or other period, that the value covers; of a NowCast, the start of its newest hour. Whole
         microseconds; from 1980 on, when the US EPA's records begin, and not in the future.
         """
+
+    @_builtins.property
+    def flags(self) -> _containers.RepeatedScalarFieldContainer[Global___QualityFlag.ValueType]:
+        """What quality control found; none for a good reading."""
 
     def __init__(
         self,
@@ -477,10 +636,12 @@ class Reading(_message.Message):
         unit: Global___Unit.ValueType = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
         averaging_period: Global___AveragingPeriod.ValueType = ...,
+        flags: _abc.Iterable[Global___QualityFlag.ValueType] | None = ...,
+        sensor_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "time", b"time", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "averaging_period", b"averaging_period", "pollutant", b"pollutant", "station_id", b"station_id", "time", b"time", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "averaging_period", b"averaging_period", "flags", b"flags", "pollutant", b"pollutant", "sensor_id", b"sensor_id", "station_id", b"station_id", "time", b"time", "unit", b"unit", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
     _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
@@ -977,7 +1138,9 @@ class AirQualityIndex(_message.Message):
     ListIndices tells. The US EPA's goes on above 500.
     """
     dominant_pollutant: Global___Pollutant.ValueType
-    """The pollutant with the highest sub-index; not set where the index names none, as the Chinese one up to 50."""
+    """The pollutant with the highest sub-index, of a month or year on the most days; not set where the index names none,
+    as the Chinese one up to 50.
+    """
     provisional: _builtins.bool
     """Whether the table rests on less than the authority's own text."""
     @_builtins.property
@@ -1162,6 +1325,7 @@ class ListReadingsRequest(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SENSOR_ID_FIELD_NUMBER: _builtins.int
     station_id: _builtins.str
     """The station."""
     lat: _builtins.float
@@ -1178,6 +1342,8 @@ class ListReadingsRequest(_message.Message):
     """Most readings in the reply; 1000 by default, at most 10 000."""
     page_token: _builtins.str
     """The next_page_token of the page before."""
+    sensor_id: _builtins.str
+    """Only what this sensor of the station gave, as it was sent; needs station_id."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """The first moment; by default the first reading there is."""
@@ -1199,10 +1365,11 @@ class ListReadingsRequest(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        sensor_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "end_time", b"end_time", "lat", b"lat", "lng", b"lng", "radius_meters", b"radius_meters", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "averaging_period", b"averaging_period", "end_time", b"end_time", "lat", b"lat", "lng", b"lng", "page_size", b"page_size", "page_token", b"page_token", "pollutant", b"pollutant", "radius_meters", b"radius_meters", "start_time", b"start_time", "station_id", b"station_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "averaging_period", b"averaging_period", "end_time", b"end_time", "lat", b"lat", "lng", b"lng", "page_size", b"page_size", "page_token", b"page_token", "pollutant", b"pollutant", "radius_meters", b"radius_meters", "sensor_id", b"sensor_id", "start_time", b"start_time", "station_id", b"station_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lat: _TypeAlias = _typing.Literal["lat"]  # noqa: Y015
     _WhichOneofArgType__lat: _TypeAlias = _typing.Literal["_lat", b"_lat"]  # noqa: Y015
@@ -1264,6 +1431,7 @@ class GetHistoryRequest(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
     INDEX_VERSION_FIELD_NUMBER: _builtins.int
+    PROFILES_FIELD_NUMBER: _builtins.int
     station_id: _builtins.str
     """The station."""
     lat: _builtins.float
@@ -1277,18 +1445,22 @@ class GetHistoryRequest(_message.Message):
     granularity: Global___Granularity.ValueType
     """The length of the intervals; hourly by default."""
     time_zone: _builtins.str
-    """The IANA time zone whose days are meant; UTC by default. Example: `America/Los_Angeles`."""
+    """The IANA time zone whose days, months and years are meant; UTC by default. Example: `America/Los_Angeles`."""
     index: _builtins.str
     """The id of the index; `us_epa` by default. One with a formula, such as `ca_aqhi`, is defined by the hour alone."""
     index_version: _builtins.str
     """The id of a version of its table; by default the version in force at the start of each interval."""
+    profiles: _builtins.bool
+    """Whether the profiles of the whole time are wanted as well: by hour of the day, day of the week and month."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """The first moment; it is moved back to the start of its hour or day."""
+        """The first moment; it is moved back to the start of its hour, day, month or year."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """The moment after the last, after start_time; now by default. At most 366 days of hours, or 3660 of days."""
+        """The moment after the last, after start_time; now by default. At most 366 days of hours, 3660 of days, or fifty years of
+        months or years.
+        """
 
     def __init__(
         self,
@@ -1304,10 +1476,11 @@ class GetHistoryRequest(_message.Message):
         time_zone: _builtins.str = ...,
         index: _builtins.str = ...,
         index_version: _builtins.str = ...,
+        profiles: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "end_time", b"end_time", "lat", b"lat", "lng", b"lng", "radius_meters", b"radius_meters", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "end_time", b"end_time", "granularity", b"granularity", "index", b"index", "index_version", b"index_version", "lat", b"lat", "lng", b"lng", "pollutant", b"pollutant", "radius_meters", b"radius_meters", "start_time", b"start_time", "station_id", b"station_id", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "end_time", b"end_time", "granularity", b"granularity", "index", b"index", "index_version", b"index_version", "lat", b"lat", "lng", b"lng", "pollutant", b"pollutant", "profiles", b"profiles", "radius_meters", b"radius_meters", "start_time", b"start_time", "station_id", b"station_id", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lat: _TypeAlias = _typing.Literal["lat"]  # noqa: Y015
     _WhichOneofArgType__lat: _TypeAlias = _typing.Literal["_lat", b"_lat"]  # noqa: Y015
@@ -1333,6 +1506,7 @@ class History(_message.Message):
     SOURCES_FIELD_NUMBER: _builtins.int
     INTERVALS_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
+    PROFILES_FIELD_NUMBER: _builtins.int
     index: _builtins.str
     """The id of the index."""
     @_builtins.property
@@ -1343,16 +1517,21 @@ class History(_message.Message):
     def intervals(self) -> _containers.RepeatedCompositeFieldContainer[Global___HistoryInterval]:
         """The intervals that have a reading, the oldest first."""
 
+    @_builtins.property
+    def profiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Profile]:
+        """The profiles, where they were asked for: of each pollutant one of each kind."""
+
     def __init__(
         self,
         *,
         sources: _abc.Iterable[Global___HistorySource] | None = ...,
         intervals: _abc.Iterable[Global___HistoryInterval] | None = ...,
         index: _builtins.str = ...,
+        profiles: _abc.Iterable[Global___Profile] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "intervals", b"intervals", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "intervals", b"intervals", "profiles", b"profiles", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1392,7 +1571,7 @@ Global___HistorySource: _TypeAlias = HistorySource  # noqa: Y015
 
 @_typing.final
 class HistoryInterval(_message.Message):
-    """One hour or day."""
+    """One hour, day, month or year."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1403,10 +1582,13 @@ class HistoryInterval(_message.Message):
     DOMINANT_POLLUTANT_FIELD_NUMBER: _builtins.int
     INDEX_VERSION_FIELD_NUMBER: _builtins.int
     POLLUTANTS_FIELD_NUMBER: _builtins.int
+    CATEGORY_DAY_COUNTS_FIELD_NUMBER: _builtins.int
     index_value: _builtins.int
-    """The highest sub-index of its pollutants; absent when none has one."""
+    """The highest sub-index of its pollutants; absent when none has one. Of a month or year it is the median of its days'
+    indices, of an even number the lower one.
+    """
     dominant_pollutant: Global___Pollutant.ValueType
-    """The pollutant with the highest sub-index."""
+    """The pollutant with the highest sub-index; of a month or year, on the most days."""
     index_version: _builtins.str
     """The id of the version of the table that was used."""
     @_builtins.property
@@ -1425,6 +1607,10 @@ class HistoryInterval(_message.Message):
     def pollutants(self) -> _containers.RepeatedCompositeFieldContainer[Global___PollutantHistory]:
         """What was measured."""
 
+    @_builtins.property
+    def category_day_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of a month or year, how many of its days had their index in each category, the best first."""
+
     def __init__(
         self,
         *,
@@ -1435,10 +1621,11 @@ class HistoryInterval(_message.Message):
         dominant_pollutant: Global___Pollutant.ValueType = ...,
         index_version: _builtins.str = ...,
         pollutants: _abc.Iterable[Global___PollutantHistory] | None = ...,
+        category_day_counts: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_index_value", b"_index_value", "category", b"category", "end_time", b"end_time", "index_value", b"index_value", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index_value", b"_index_value", "category", b"category", "dominant_pollutant", b"dominant_pollutant", "end_time", b"end_time", "index_value", b"index_value", "index_version", b"index_version", "pollutants", b"pollutants", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index_value", b"_index_value", "category", b"category", "category_day_counts", b"category_day_counts", "dominant_pollutant", b"dominant_pollutant", "end_time", b"end_time", "index_value", b"index_value", "index_version", b"index_version", "pollutants", b"pollutants", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__index_value: _TypeAlias = _typing.Literal["index_value"]  # noqa: Y015
     _WhichOneofArgType__index_value: _TypeAlias = _typing.Literal["_index_value", b"_index_value"]  # noqa: Y015
@@ -1448,7 +1635,7 @@ Global___HistoryInterval: _TypeAlias = HistoryInterval  # noqa: Y015
 
 @_typing.final
 class PollutantHistory(_message.Message):
-    """One pollutant in one hour or day."""
+    """One pollutant in one hour, day, month or year."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1461,6 +1648,8 @@ class PollutantHistory(_message.Message):
     INDEX_CONCENTRATION_FIELD_NUMBER: _builtins.int
     BASIS_FIELD_NUMBER: _builtins.int
     SUB_INDEX_FIELD_NUMBER: _builtins.int
+    FLAGGED_HOUR_COUNT_FIELD_NUMBER: _builtins.int
+    EXCEEDANCES_FIELD_NUMBER: _builtins.int
     pollutant: Global___Pollutant.ValueType
     """The pollutant, whose station and unit History.sources gives."""
     mean: _builtins.float
@@ -1478,7 +1667,13 @@ class PollutantHistory(_message.Message):
     basis: Global___Basis.ValueType
     """How that concentration came about."""
     sub_index: _builtins.int
-    """The sub-index; absent when there is none."""
+    """The sub-index; absent when there is none. Of a month or year it is the median of its days'."""
+    flagged_hour_count: _builtins.int
+    """Number of those hours whose reading quality control flagged. They count in the figures all the same."""
+    @_builtins.property
+    def exceedances(self) -> _containers.RepeatedCompositeFieldContainer[Global___Exceedance]:
+        """Of a month or year, how often official limits were exceeded."""
+
     def __init__(
         self,
         *,
@@ -1491,10 +1686,12 @@ class PollutantHistory(_message.Message):
         index_concentration: _builtins.float | None = ...,
         basis: Global___Basis.ValueType = ...,
         sub_index: _builtins.int | None = ...,
+        flagged_hour_count: _builtins.int = ...,
+        exceedances: _abc.Iterable[Global___Exceedance] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_index_concentration", b"_index_concentration", "_maximum", b"_maximum", "_mean", b"_mean", "_minimum", b"_minimum", "_sub_index", b"_sub_index", "index_concentration", b"index_concentration", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "sub_index", b"sub_index"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index_concentration", b"_index_concentration", "_maximum", b"_maximum", "_mean", b"_mean", "_minimum", b"_minimum", "_sub_index", b"_sub_index", "basis", b"basis", "coverage", b"coverage", "hour_count", b"hour_count", "index_concentration", b"index_concentration", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "pollutant", b"pollutant", "sub_index", b"sub_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index_concentration", b"_index_concentration", "_maximum", b"_maximum", "_mean", b"_mean", "_minimum", b"_minimum", "_sub_index", b"_sub_index", "basis", b"basis", "coverage", b"coverage", "exceedances", b"exceedances", "flagged_hour_count", b"flagged_hour_count", "hour_count", b"hour_count", "index_concentration", b"index_concentration", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "pollutant", b"pollutant", "sub_index", b"sub_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__index_concentration: _TypeAlias = _typing.Literal["index_concentration"]  # noqa: Y015
     _WhichOneofArgType__index_concentration: _TypeAlias = _typing.Literal["_index_concentration", b"_index_concentration"]  # noqa: Y015
@@ -1518,6 +1715,131 @@ class PollutantHistory(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__sub_index) -> _WhichOneofReturnType__sub_index | None: ...
 
 Global___PollutantHistory: _TypeAlias = PollutantHistory  # noqa: Y015
+
+@_typing.final
+class Exceedance(_message.Message):
+    """How often a pollutant was above an official limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_ID_FIELD_NUMBER: _builtins.int
+    AVERAGING_PERIOD_FIELD_NUMBER: _builtins.int
+    CONCENTRATION_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    KNOWN_COUNT_FIELD_NUMBER: _builtins.int
+    limit_id: _builtins.str
+    """The id of the limit, which docs/air-quality/readings.md lists. Example: `who_2021`."""
+    averaging_period: Global___AveragingPeriod.ValueType
+    """What the limit is an average over: of one hour hours are counted, of 8 hours days by the highest average that begins
+    on them, of 24 hours days by their average.
+    """
+    concentration: _builtins.float
+    """The limit in the pollutant's usual unit."""
+    count: _builtins.int
+    """How many hours or days were above it."""
+    known_count: _builtins.int
+    """How many hours or days have readings enough to tell; averages need three in four of their hours."""
+    def __init__(
+        self,
+        *,
+        limit_id: _builtins.str = ...,
+        averaging_period: Global___AveragingPeriod.ValueType = ...,
+        concentration: _builtins.float = ...,
+        count: _builtins.int = ...,
+        known_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["averaging_period", b"averaging_period", "concentration", b"concentration", "count", b"count", "known_count", b"known_count", "limit_id", b"limit_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Exceedance: _TypeAlias = Exceedance  # noqa: Y015
+
+@_typing.final
+class Profile(_message.Message):
+    """What a pollutant is like by hour of the day, day of the week or month."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLLUTANT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    pollutant: Global___Pollutant.ValueType
+    """The pollutant, whose station and unit History.sources gives."""
+    kind: Global___ProfileKind.ValueType
+    """What the profile goes over."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfilePart]:
+        """Its parts that lie in the time asked about, in order."""
+
+    def __init__(
+        self,
+        *,
+        pollutant: Global___Pollutant.ValueType = ...,
+        kind: Global___ProfileKind.ValueType = ...,
+        parts: _abc.Iterable[Global___ProfilePart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "parts", b"parts", "pollutant", b"pollutant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Profile: _TypeAlias = Profile  # noqa: Y015
+
+@_typing.final
+class ProfilePart(_message.Message):
+    """One hour of the day, day of the week or month."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    MINIMUM_FIELD_NUMBER: _builtins.int
+    MAXIMUM_FIELD_NUMBER: _builtins.int
+    HOUR_COUNT_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Which: as ProfileKind counts them."""
+    mean: _builtins.float
+    """Mean of its hourly readings; absent when there is none."""
+    minimum: _builtins.float
+    """Lowest of them."""
+    maximum: _builtins.float
+    """Highest of them."""
+    hour_count: _builtins.int
+    """Number of hours that have a reading."""
+    coverage: _builtins.float
+    """The share of its hours in the time asked about that have one, 0 to 1."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        mean: _builtins.float | None = ...,
+        minimum: _builtins.float | None = ...,
+        maximum: _builtins.float | None = ...,
+        hour_count: _builtins.int = ...,
+        coverage: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_mean", b"_mean", "_minimum", b"_minimum", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_mean", b"_mean", "_minimum", b"_minimum", "coverage", b"coverage", "hour_count", b"hour_count", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
+    _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
+    _WhichOneofReturnType__mean: _TypeAlias = _typing.Literal["mean"]  # noqa: Y015
+    _WhichOneofArgType__mean: _TypeAlias = _typing.Literal["_mean", b"_mean"]  # noqa: Y015
+    _WhichOneofReturnType__minimum: _TypeAlias = _typing.Literal["minimum"]  # noqa: Y015
+    _WhichOneofArgType__minimum: _TypeAlias = _typing.Literal["_minimum", b"_minimum"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum) -> _WhichOneofReturnType__maximum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mean) -> _WhichOneofReturnType__mean | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum) -> _WhichOneofReturnType__minimum | None: ...
+
+Global___ProfilePart: _TypeAlias = ProfilePart  # noqa: Y015
 
 @_typing.final
 class ComputeIndexRequest(_message.Message):
@@ -2145,3 +2467,115 @@ class SeveralPollutants(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SeveralPollutants: _TypeAlias = SeveralPollutants  # noqa: Y015
+
+@_typing.final
+class ListCorrectionsRequest(_message.Message):
+    """Asks for what readings said before they were corrected."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATION_ID_FIELD_NUMBER: _builtins.int
+    SENSOR_ID_FIELD_NUMBER: _builtins.int
+    POLLUTANT_FIELD_NUMBER: _builtins.int
+    AVERAGING_PERIOD_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    station_id: _builtins.str
+    """The station."""
+    sensor_id: _builtins.str
+    """The station's sensor; the station itself by default."""
+    pollutant: Global___Pollutant.ValueType
+    """Only of this pollutant."""
+    averaging_period: Global___AveragingPeriod.ValueType
+    """Only over this averaging period."""
+    page_size: _builtins.int
+    """Most corrections in the reply; 1000 by default, at most 10 000."""
+    page_token: _builtins.str
+    """The next_page_token of the page before."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only of readings from this time on."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only of readings before this time, which must be after start_time."""
+
+    def __init__(
+        self,
+        *,
+        station_id: _builtins.str = ...,
+        sensor_id: _builtins.str = ...,
+        pollutant: Global___Pollutant.ValueType = ...,
+        averaging_period: Global___AveragingPeriod.ValueType = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["averaging_period", b"averaging_period", "end_time", b"end_time", "page_size", b"page_size", "page_token", b"page_token", "pollutant", b"pollutant", "sensor_id", b"sensor_id", "start_time", b"start_time", "station_id", b"station_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCorrectionsRequest: _TypeAlias = ListCorrectionsRequest  # noqa: Y015
+
+@_typing.final
+class ListCorrectionsResponse(_message.Message):
+    """One page of corrections."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORRECTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where the next page begins; empty on the last one."""
+    @_builtins.property
+    def corrections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Correction]:
+        """The corrections, the last first."""
+
+    def __init__(
+        self,
+        *,
+        corrections: _abc.Iterable[Global___Correction] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corrections", b"corrections", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCorrectionsResponse: _TypeAlias = ListCorrectionsResponse  # noqa: Y015
+
+@_typing.final
+class Correction(_message.Message):
+    """One reading that was replaced."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLACED_FIELD_NUMBER: _builtins.int
+    REPLACE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def replaced(self) -> Global___Reading:
+        """The reading as it was before."""
+
+    @_builtins.property
+    def replace_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was replaced."""
+
+    def __init__(
+        self,
+        *,
+        replaced: Global___Reading | None = ...,
+        replace_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["replace_time", b"replace_time", "replaced", b"replaced"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replace_time", b"replace_time", "replaced", b"replaced"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Correction: _TypeAlias = Correction  # noqa: Y015

@@ -85,6 +85,11 @@ class AirQualityServiceStub:
                 request_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListIndicesRequest.SerializeToString,
                 response_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListIndicesResponse.FromString,
                 _registered_method=True)
+        self.ListCorrections = channel.unary_unary(
+                '/geomesh.airquality.v1.AirQualityService/ListCorrections',
+                request_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListCorrectionsRequest.SerializeToString,
+                response_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListCorrectionsResponse.FromString,
+                _registered_method=True)
 
 
 class AirQualityServiceServicer:
@@ -173,6 +178,15 @@ class AirQualityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCorrections(self, request, context):
+        """Lists what readings of a station said before they were corrected, the last replaced first. A reading is corrected by
+        sending another value or unit under its station, sensor, pollutant, averaging period and time. An unknown station
+        ends with STATION_NOT_FOUND, as does an unknown sensor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AirQualityServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -225,6 +239,11 @@ def add_AirQualityServiceServicer_to_server(servicer, server):
                     servicer.ListIndices,
                     request_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListIndicesRequest.FromString,
                     response_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListIndicesResponse.SerializeToString,
+            ),
+            'ListCorrections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCorrections,
+                    request_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListCorrectionsRequest.FromString,
+                    response_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListCorrectionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -498,6 +517,33 @@ class AirQualityService:
             '/geomesh.airquality.v1.AirQualityService/ListIndices',
             geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListIndicesRequest.SerializeToString,
             geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListIndicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCorrections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.airquality.v1.AirQualityService/ListCorrections',
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListCorrectionsRequest.SerializeToString,
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListCorrectionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

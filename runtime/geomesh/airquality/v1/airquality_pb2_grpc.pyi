@@ -71,6 +71,11 @@ class AirQualityServiceStub:
     """Computes the index of concentrations that the caller brings. Each item gets its own result or error, in order."""
     ListIndices: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.ListIndicesRequest, _airquality_pb2.ListIndicesResponse]
     """Lists the supported indices with every version of their tables: bands, colours, breakpoints and sources."""
+    ListCorrections: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.ListCorrectionsRequest, _airquality_pb2.ListCorrectionsResponse]
+    """Lists what readings of a station said before they were corrected, the last replaced first. A reading is corrected by
+    sending another value or unit under its station, sensor, pollutant, averaging period and time. An unknown station
+    ends with STATION_NOT_FOUND, as does an unknown sensor.
+    """
 
 @_typing.type_check_only
 class AirQualityServiceAsyncStub(AirQualityServiceStub):
@@ -115,6 +120,11 @@ class AirQualityServiceAsyncStub(AirQualityServiceStub):
     """Computes the index of concentrations that the caller brings. Each item gets its own result or error, in order."""
     ListIndices: _aio.UnaryUnaryMultiCallable[_airquality_pb2.ListIndicesRequest, _airquality_pb2.ListIndicesResponse]  # type: ignore[assignment]
     """Lists the supported indices with every version of their tables: bands, colours, breakpoints and sources."""
+    ListCorrections: _aio.UnaryUnaryMultiCallable[_airquality_pb2.ListCorrectionsRequest, _airquality_pb2.ListCorrectionsResponse]  # type: ignore[assignment]
+    """Lists what readings of a station said before they were corrected, the last replaced first. A reading is corrected by
+    sending another value or unit under its station, sensor, pollutant, averaging period and time. An unknown station
+    ends with STATION_NOT_FOUND, as does an unknown sensor.
+    """
 
 class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
     """Stores what stations measure and answers what the air is like. Times are UTC, intervals are [start_time, end_time)."""
@@ -216,5 +226,16 @@ class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_airquality_pb2.ListIndicesResponse, _abc.Awaitable[_airquality_pb2.ListIndicesResponse]]:
         """Lists the supported indices with every version of their tables: bands, colours, breakpoints and sources."""
+
+    @_abc_1.abstractmethod
+    def ListCorrections(
+        self,
+        request: _airquality_pb2.ListCorrectionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_airquality_pb2.ListCorrectionsResponse, _abc.Awaitable[_airquality_pb2.ListCorrectionsResponse]]:
+        """Lists what readings of a station said before they were corrected, the last replaced first. A reading is corrected by
+        sending another value or unit under its station, sensor, pollutant, averaging period and time. An unknown station
+        ends with STATION_NOT_FOUND, as does an unknown sensor.
+        """
 
 def add_AirQualityServiceServicer_to_server(servicer: AirQualityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

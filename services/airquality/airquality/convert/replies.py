@@ -6,11 +6,12 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from airquality.archive import StoredReading
+from airquality.archive import Correction, StoredReading
 from airquality.assessment import Assessment
 from airquality.conditions import Conditions, PollutantCondition
 from airquality.contributions import Contribution
 from airquality.convert.indices import advice, category
+from airquality.quality import Flag
 from airquality.stations import Latest, Station
 from airquality.units import USUAL_UNITS
 from geomesh.airquality.v1 import airquality_pb2 as pb
@@ -43,11 +44,21 @@ def station(found: Station, latest: Sequence[Latest] = ()) -> pb.Station:
             )
             for each in latest
         ],
+        sensors=[
+            pb.Sensor(
+                sensor_id=each.sensor_id,
+                model=each.model,
+                pollutants=map(_pollutant, each.pollutants),
+                low_cost=each.low_cost,
+                correction=pb.SensorCorrection.ValueType(each.correction),
+            )
+            for each in found.sensors
+        ],
     )
 
 
-def reading(at: Station, found: StoredReading) -> pb.Reading:
-    """Returns a stored reading."""
+def reading(at: Station, found: StoredReading | Correction, sensor_id: str = "") -> pb.Reading:
+    """Returns a stored reading of a station, or of one of its sensors."""
     return pb.Reading(
         station_id=at.station_id,
         pollutant=_pollutant(found.key.pollutant),
@@ -55,7 +66,19 @@ def reading(at: Station, found: StoredReading) -> pb.Reading:
         time=timestamp(found.key.time),
         value=found.value,
         unit=_unit(found.unit),
+        flags=flags(found.flags),
+        sensor_id=sensor_id,
     )
+
+
+def correction(at: Station, found: Correction, sensor_id: str) -> pb.Correction:
+    """Returns what a reading said before."""
+    return pb.Correction(replaced=reading(at, found, sensor_id), replace_time=timestamp(found.replaced_at))
+
+
+def flags(bits: int) -> list[pb.QualityFlag.ValueType]:
+    """Returns what quality control found; the enum counts the bits from one."""
+    return [pb.QualityFlag.ValueType(flag.bit_length()) for flag in Flag if bits & flag]
 
 
 def conditions(found: Conditions, place: str) -> pb.CurrentConditions:

@@ -19,10 +19,18 @@ WITH stored AS (
 SELECT count(*) FROM stored;
 
 -- name: find_writable
--- The numbers of those stations that a tenant may write readings of: its own.
-SELECT station_id, id
+-- The numbers of those stations that a tenant may write readings of: its own. A sensor goes by its station's id, a
+-- slash, which no id has, and its own.
+SELECT stations.station_id, stations.id, NULL::int AS station, NULL::smallint[] AS speaks_for,
+       false AS low_cost, 0::smallint AS correction
 FROM airquality.stations
-WHERE tenant_id = $1::text AND station_id = ANY ($2::text[]);
+WHERE stations.tenant_id = $1::text AND stations.station_id = ANY ($2::text[])
+UNION ALL
+SELECT given.name, sensors.id, sensors.station, sensors.speaks_for, sensors.low_cost, sensors.correction
+FROM unnest($2::text[]) AS given (name)
+JOIN airquality.stations ON stations.tenant_id = $1::text AND stations.station_id = split_part(given.name, '/', 1)
+JOIN airquality.sensors ON sensors.station = stations.id AND sensors.sensor_id = split_part(given.name, '/', 2)
+WHERE given.name LIKE '%/%';
 
 -- name: get_station
 -- A station by its id; where a tenant and the public have the same one, the tenant's.
@@ -199,10 +207,11 @@ ORDER BY distance, id;
 -- name: find_readings
 -- A page of readings of some stations in [$4, $5), the newest first, after the key $6, $7, $8, $9. Each series gives
 -- at most one page, straight from the key of readings.
-SELECT series.station_id AS id, series.pollutant, series.averaging_period, reading.time, reading.value, reading.unit
+SELECT series.station_id AS id, series.pollutant, series.averaging_period, reading.time, reading.value, reading.unit,
+       reading.flags
 FROM airquality.series
 CROSS JOIN LATERAL (
-  SELECT time, value, unit
+  SELECT time, value, unit, flags
   FROM airquality.readings
   WHERE readings.station_id = series.station_id AND readings.pollutant = series.pollutant
     AND readings.averaging_period = series.averaging_period
@@ -220,60 +229,61 @@ ORDER BY reading.time DESC, series.station_id DESC, series.pollutant DESC, serie
 LIMIT $10::int;
 
 -- name: find_sources
--- Of stations in their order of preference, for each pollutant the first that has any reading in [$2, $3).
+-- Of stations in their order of preference, for each pollutant the first that has any hour from hour $3 of the day $2 of
+-- UTC to hour $5 of the day $4. Every day has one; only where a day is asked for in part its hours are looked at, 14
+-- bytes each, of which 7ff8 in the first two is no value.
 SELECT DISTINCT ON (series.pollutant) series.pollutant, given.id
 FROM unnest($1::int[]) WITH ORDINALITY AS given (id, preference)
 JOIN airquality.series ON series.station_id = given.id
-WHERE ($4::smallint IS NULL OR series.pollutant = $4::smallint)
+WHERE ($6::smallint IS NULL OR series.pollutant = $6::smallint)
   AND EXISTS (
-    SELECT FROM airquality.readings
-    WHERE readings.station_id = series.station_id AND readings.pollutant = series.pollutant
-      AND readings.averaging_period = series.averaging_period
-      AND time >= $2::timestamptz AND time < $3::timestamptz
+    SELECT FROM airquality.days
+    WHERE days.station_id = series.station_id AND days.pollutant = series.pollutant
+      AND days.averaging_period = series.averaging_period
+      AND day BETWEEN $2::date AND $4::date
+      AND EXISTS (
+        SELECT FROM generate_series(
+          CASE day WHEN $2::date THEN $3::int ELSE 0 END, CASE day WHEN $4::date THEN $5::int ELSE 23 END
+        ) AS hour
+        WHERE substring(days.hours FROM 14 * hour + 1 FOR 2) <> '\x7ff8'::bytea
+      )
   )
 ORDER BY series.pollutant, given.preference;
 
--- name: find_values
--- All readings of some stations' pollutants (pairs in $1 and $2) in [$3, $4), one row a series, in order of time. The
--- times are in microseconds since 1970, the values in the units beside them.
-SELECT series.pollutant, series.averaging_period, found.times, found.values, found.units
+-- name: find_history
+-- The days of some stations' pollutants (pairs in $1 and $2) from $3 to $4, one row a series, in order of time: the days
+-- since 1970 and all their hours, one after another.
+SELECT series.pollutant, series.averaging_period, found.days, found.hours
 FROM unnest($1::int[], $2::smallint[]) AS given (id, pollutant)
 JOIN airquality.series ON series.station_id = given.id AND series.pollutant = given.pollutant
 CROSS JOIN LATERAL (
-  SELECT array_agg((extract(epoch FROM time) * 1000000)::int8 ORDER BY time) AS times,
-         array_agg(value ORDER BY time) AS values, array_agg(unit ORDER BY time) AS units
-  FROM airquality.readings
-  WHERE readings.station_id = series.station_id AND readings.pollutant = series.pollutant
-    AND readings.averaging_period = series.averaging_period
-    AND time >= $3::timestamptz AND time < $4::timestamptz
+  SELECT array_agg(ordered.day - date '1970-01-01') AS days, string_agg(ordered.hours, ''::bytea) AS hours
+  FROM (
+    SELECT days.day, days.hours
+    FROM airquality.days
+    WHERE days.station_id = series.station_id AND days.pollutant = series.pollutant
+      AND days.averaging_period = series.averaging_period
+      AND days.day BETWEEN $3::date AND $4::date
+    ORDER BY days.day
+  ) AS ordered
 ) AS found
-WHERE found.times IS NOT NULL;
+WHERE found.days IS NOT NULL;
 
 -- name: ensure_partition
 -- Makes room for readings of the month of a moment.
 SELECT airquality.ensure_readings_partition($1::timestamptz);
 
 -- name: make_staging
--- Where a session copies readings before it merges them. It holds rows only within a transaction.
+-- Where a session copies readings that correct others. It holds rows only within a transaction.
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_readings (
   time timestamptz NOT NULL,
   value double precision NOT NULL,
   station_id int NOT NULL,
   pollutant smallint NOT NULL,
   averaging_period smallint NOT NULL,
-  unit smallint NOT NULL
+  unit smallint NOT NULL,
+  flags smallint NOT NULL
 ) ON COMMIT DELETE ROWS;
-
--- name: merge_staged
--- Stores the staged readings and corrects those that differ from what was known. In the order of the key, which is
--- the fastest and keeps two sessions that write the same rows from waiting for each other in a circle.
-INSERT INTO airquality.readings (time, value, station_id, pollutant, averaging_period, unit)
-SELECT time, value, station_id, pollutant, averaging_period, unit
-FROM pg_temp.staged_readings
-ORDER BY station_id, pollutant, averaging_period, time
-ON CONFLICT (station_id, pollutant, averaging_period, time) DO UPDATE
-  SET value = excluded.value, unit = excluded.unit
-  WHERE (readings.value, readings.unit) IS DISTINCT FROM (excluded.value, excluded.unit);
 
 -- name: add_series
 -- Notes which pollutants and averaging periods a station reports.
@@ -292,3 +302,193 @@ SELECT part, digest FROM airquality.loads WHERE source = $1::text;
 INSERT INTO airquality.loads (source, part, digest, row_count)
 VALUES ($1::text, $2::text, $3::text, $4::int8)
 ON CONFLICT (source, part) DO UPDATE SET digest = excluded.digest, row_count = excluded.row_count, loaded_at = now();
+
+-- Memory: how readings are stored, what they were before, and what is made of them as they come.
+
+-- name: ensure_days
+-- Makes room for the days of the year of a moment.
+SELECT airquality.ensure_days_partition($1::timestamptz);
+
+-- name: lock_series
+-- Keeps other sessions from writing the same series until the end of the transaction. In the order of the key, so that
+-- no two wait for each other in a circle.
+SELECT count(*) FROM (
+  SELECT FROM airquality.series
+  JOIN unnest($1::int[], $2::smallint[], $3::smallint[]) AS given (station_id, pollutant, averaging_period)
+    USING (station_id, pollutant, averaging_period)
+  ORDER BY series.station_id, series.pollutant, series.averaging_period
+  FOR NO KEY UPDATE OF series
+) AS locked;
+
+-- name: look_up_by_key
+-- Thousands of keys are looked up one by one, however many rows there are beside them: a hash would read them all.
+SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
+
+-- name: find_days
+-- The hours of some series' days, given as days since 1970: place among those given, and hours.
+SELECT given.place, days.hours
+FROM unnest($1::int[], $2::smallint[], $3::smallint[], $4::int[]) WITH ORDINALITY
+  AS given (station_id, pollutant, averaging_period, day, place)
+JOIN airquality.days
+  ON days.station_id = given.station_id AND days.pollutant = given.pollutant
+  AND days.averaging_period = given.averaging_period AND days.day = date '1970-01-01' + given.day;
+
+-- name: find_known
+-- What is stored under some keys, their times in microseconds since 1970: place among those given, value, unit, flags.
+SELECT given.place, readings.value, readings.unit, readings.flags
+FROM unnest($1::int[], $2::smallint[], $3::smallint[], $4::int8[]) WITH ORDINALITY
+  AS given (station_id, pollutant, averaging_period, time, place)
+JOIN airquality.readings
+  ON readings.station_id = given.station_id AND readings.pollutant = given.pollutant
+  AND readings.averaging_period = given.averaging_period
+  AND readings.time = timestamptz 'epoch' + given.time * interval '1 microsecond';
+
+-- name: keep_replaced
+-- Keeps what the staged readings replace.
+INSERT INTO airquality.corrections (station_id, pollutant, averaging_period, time, value, unit, flags)
+SELECT readings.station_id, readings.pollutant, readings.averaging_period, readings.time, readings.value, readings.unit,
+       readings.flags
+FROM pg_temp.staged_readings AS staged
+JOIN airquality.readings USING (station_id, pollutant, averaging_period, time);
+
+-- name: correct_staged
+-- Corrects the readings that are staged.
+UPDATE airquality.readings
+SET value = staged.value, unit = staged.unit, flags = staged.flags
+FROM pg_temp.staged_readings AS staged
+WHERE readings.station_id = staged.station_id AND readings.pollutant = staged.pollutant
+  AND readings.averaging_period = staged.averaging_period AND readings.time = staged.time;
+
+-- name: put_days
+-- Stores the days of series, given as days since 1970.
+INSERT INTO airquality.days
+  (day, station_id, pollutant, averaging_period, hour_count, flagged_count, mean, minimum, maximum, hours)
+SELECT date '1970-01-01' + given.day, given.station_id, given.pollutant, given.averaging_period, given.hour_count,
+       given.flagged_count, given.mean, given.minimum, given.maximum, given.hours
+FROM unnest($1::int[], $2::smallint[], $3::smallint[], $4::int[], $5::smallint[], $6::smallint[], $7::float8[],
+            $8::float8[], $9::float8[], $10::bytea[])
+  AS given (station_id, pollutant, averaging_period, day, hour_count, flagged_count, mean, minimum, maximum, hours)
+ON CONFLICT (station_id, pollutant, averaging_period, day) DO UPDATE
+  SET hour_count = excluded.hour_count, flagged_count = excluded.flagged_count, mean = excluded.mean,
+      minimum = excluded.minimum, maximum = excluded.maximum, hours = excluded.hours;
+
+-- name: find_neighbours
+-- The stations within $2 metres of each of some stations, the nearest first, at most $3.
+SELECT given.id, near.id AS neighbour
+FROM unnest($1::int[]) AS given (id)
+JOIN airquality.stations AS own ON own.id = given.id
+CROSS JOIN LATERAL (
+  SELECT nearest.id, nearest.distance
+  FROM (
+    SELECT stations.id, public.ST_Distance(stations.location, own.location, false) AS distance
+    FROM airquality.stations
+    WHERE stations.tenant_id IN ($4::text, 'public')
+    ORDER BY stations.location OPERATOR(public.<->) own.location
+    LIMIT $3::int + 1
+  ) AS nearest
+  WHERE nearest.id <> given.id AND nearest.distance <= $2::float8
+  ORDER BY nearest.distance
+  LIMIT $3::int
+) AS near
+ORDER BY given.id, near.distance;
+
+-- name: find_corrections
+-- A page of what readings of one series holder ($1) said before, the last replaced first, after the key $6, $7, $8, $9.
+SELECT station_id AS id, pollutant, averaging_period, time, replaced_at, value, unit, flags
+FROM airquality.corrections
+WHERE station_id = $1::int
+  AND ($2::smallint IS NULL OR pollutant = $2::smallint)
+  AND ($3::smallint IS NULL OR averaging_period = $3::smallint)
+  AND time >= coalesce($4::timestamptz, '-infinity') AND time < coalesce($5::timestamptz, 'infinity')
+  AND ($6::timestamptz IS NULL
+       OR (replaced_at, time, pollutant, averaging_period) < ($6::timestamptz, $7::timestamptz, $8::int, $9::int))
+ORDER BY replaced_at DESC, time DESC, pollutant DESC, averaging_period DESC
+LIMIT $10::int;
+
+-- name: silence_sensors
+-- Lets the sensors of some stations of one tenant speak for nothing, until upsert_sensors says which do.
+UPDATE airquality.sensors
+SET speaks_for = '{}'
+FROM airquality.stations
+WHERE stations.tenant_id = $1::text AND stations.station_id = ANY ($2::text[]) AND sensors.station = stations.id;
+
+-- name: upsert_sensors
+-- Stores sensors of stations of one tenant, found by their ids.
+INSERT INTO airquality.sensors
+  (tenant_id, station, sensor_id, place, model, low_cost, correction, pollutants, speaks_for)
+SELECT $1::text, stations.id, given.sensor_id, given.place, given.model, given.low_cost, given.correction,
+       string_to_array(given.pollutants, ' ')::smallint[], string_to_array(given.speaks_for, ' ')::smallint[]
+FROM unnest($2::text[], $3::text[], $4::smallint[], $5::text[], $6::boolean[], $7::smallint[], $8::text[], $9::text[])
+  AS given (station_id, sensor_id, place, model, low_cost, correction, pollutants, speaks_for)
+JOIN airquality.stations ON stations.tenant_id = $1::text AND stations.station_id = given.station_id
+ORDER BY stations.id, given.sensor_id
+ON CONFLICT (station, sensor_id) DO UPDATE
+  SET place = excluded.place, model = excluded.model, low_cost = excluded.low_cost, correction = excluded.correction,
+      pollutants = excluded.pollutants, speaks_for = excluded.speaks_for;
+
+-- name: find_sensors
+-- The sensors of some stations, in their order.
+SELECT id, station, sensor_id, model, low_cost, correction, pollutants
+FROM airquality.sensors
+WHERE station = ANY ($1::int[])
+ORDER BY station, place, id;
+
+-- name: find_moved
+-- Those of a tenant's stations that have readings and would be moved by more than $5 metres, with the distance.
+SELECT given.station_id, public.ST_Distance(
+  stations.location, public.ST_SetSRID(public.ST_MakePoint(given.lng, given.lat), 4326)::public.geography
+) AS distance
+FROM unnest($2::text[], $3::float8[], $4::float8[]) AS given (station_id, lat, lng)
+JOIN airquality.stations ON stations.tenant_id = $1::text AND stations.station_id = given.station_id
+WHERE (stations.lat, stations.lng) IS DISTINCT FROM (given.lat, given.lng)
+  AND EXISTS (SELECT FROM airquality.series WHERE series.station_id = stations.id)
+  AND public.ST_Distance(
+    stations.location, public.ST_SetSRID(public.ST_MakePoint(given.lng, given.lat), 4326)::public.geography
+  ) > $5::float8;
+
+-- name: drop_partitions
+-- Drops what is older than readings ($1) and days ($2) are kept; for the owner alone.
+SELECT airquality.drop_partitions($1::timestamptz, $2::timestamptz);
+
+-- name: find_all_series
+-- Every series, in order.
+SELECT station_id, pollutant, averaging_period FROM airquality.series
+ORDER BY station_id, pollutant, averaging_period;
+
+-- name: find_raw
+-- All readings of one series in order of time, in microseconds since 1970, with value, unit and flags as columns.
+SELECT array_agg((extract(epoch FROM time) * 1000000)::int8 ORDER BY time) AS times,
+       array_agg(value ORDER BY time) AS values, array_agg(unit ORDER BY time) AS units,
+       array_agg(flags ORDER BY time) AS flags
+FROM airquality.readings
+WHERE station_id = $1::int AND pollutant = $2::smallint AND averaging_period = $3::smallint;
+
+-- name: find_exported_series
+-- The series that a tenant ($1) may see, of stations and their sensors: of the stations $2, or all where it is empty, in
+-- the box west, east, south, north, of a pollutant or all.
+SELECT holders.station_id, holders.sensor_id, holders.lat, holders.lng, holders.id, series.pollutant,
+       series.averaging_period
+FROM (
+  SELECT stations.station_id, '' AS sensor_id, stations.lat, stations.lng, stations.id, stations.tenant_id
+  FROM airquality.stations
+  UNION ALL
+  SELECT stations.station_id, sensors.sensor_id, stations.lat, stations.lng, sensors.id, stations.tenant_id
+  FROM airquality.stations
+  JOIN airquality.sensors ON sensors.station = stations.id
+) AS holders
+JOIN airquality.series ON series.station_id = holders.id
+WHERE holders.tenant_id IN ($1::text, 'public')
+  AND (cardinality($2::text[]) = 0 OR holders.station_id = ANY ($2::text[]))
+  AND holders.lat BETWEEN $5::float8 AND $6::float8
+  AND CASE WHEN $3::float8 <= $4::float8 THEN holders.lng BETWEEN $3::float8 AND $4::float8
+           ELSE holders.lng >= $3::float8 OR holders.lng <= $4::float8 END
+  AND ($7::smallint IS NULL OR series.pollutant = $7::smallint)
+ORDER BY holders.station_id, holders.sensor_id, series.pollutant, series.averaging_period;
+
+-- name: find_series_readings
+-- All readings of one series in [$4, $5), in order of time.
+SELECT time, value, unit, flags
+FROM airquality.readings
+WHERE station_id = $1::int AND pollutant = $2::smallint AND averaging_period = $3::smallint
+  AND time >= $4::timestamptz AND time < $5::timestamptz
+ORDER BY time;
