@@ -22,6 +22,9 @@ NONE: Final = -1
 # One step is what a concentration is truncated or rounded to. Far above any concentration, and small enough for exact products.
 _HIGHEST_STEP: Final = 1 << 31
 
+# So many readings at once stay in the processor's caches with all that is computed between; a million at once would not.
+_CHUNK: Final = 1 << 15
+
 # 35.4 divided by 0.1 is 353.99999999999994 in binary; a millionth of a step is far below what an instrument resolves.
 _TOLERANCE: Final = 1e-6
 
@@ -133,8 +136,13 @@ def index_of_readings(
     Returns:
         The sub-index of each reading, n; NONE where there is none, also where the unit does not measure the pollutant.
     """
-    usual = to_usual_unit(pollutant, unit, value, standard.versions[version].to_usual)
-    return sub_indices(standard, version, pollutant, averaging_period, usual).values
+    columns = [np.asarray(each) for each in (pollutant, averaging_period, unit, value)]
+    found = np.empty(len(columns[0]), dtype=np.int64)
+    for start in range(0, len(found), _CHUNK):
+        codes, periods, units, values = (each[start : start + _CHUNK] for each in columns)
+        usual = to_usual_unit(codes, units, values, standard.versions[version].to_usual)
+        found[start : start + _CHUNK] = sub_indices(standard, version, codes, periods, usual).values
+    return found
 
 
 def _contributions(table: Table, formula: Formula, steps: Ints) -> Floats:
