@@ -20,6 +20,7 @@ _MONTHS: Final = 12
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 _DAY_MICROSECONDS: Final = 86_400_000_000
 _MICROSECOND: Final = timedelta(microseconds=1)
+_SECOND_MIDNIGHT: Final = time(fold=1)
 
 
 class Granularity(IntEnum):
@@ -66,16 +67,16 @@ def days_between(edges: Ints, time_zone: str) -> Ints:
 
 def _calendar_edges(start: datetime, end: datetime, granularity: Granularity, zone: ZoneInfo) -> Ints:
     edges: list[int] = []
-    until, before = microseconds(end), None
+    until = microseconds(end)
     for day in _first_days(start.astimezone(zone).date(), granularity):
         offset = zone.utcoffset(datetime.combine(day, time.min)) or timedelta(0)
+        later = zone.utcoffset(datetime.combine(day, _SECOND_MIDNIGHT))  # another one where clocks skip or repeat it
         midnight = (day.toordinal() - _EPOCH_ORDINAL) * _DAY_MICROSECONDS - offset // _MICROSECOND
         # A zone that moved over the date line has skipped a day, which would begin when the next one does.
-        if not edges or offset == before or moment(midnight).astimezone(zone).date() == day:
+        if not edges or offset == later or moment(midnight).astimezone(zone).date() == day:
             edges.append(midnight)
         if edges[1:] and midnight >= until:
             break
-        before = offset
     return np.array(edges)
 
 
