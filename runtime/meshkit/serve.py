@@ -266,9 +266,7 @@ async def _drain(
     standard_health: health.aio.HealthServicer,
 ) -> None:
     """Leaves the rotation, waits until that is noticed, lets calls finish, and ends streams so that they can resume."""
-    path.draining = True
     await standard_health.enter_graceful_shutdown()
     await asyncio.sleep(settings.drain_notice_seconds)
-    for task in tuple(path.streams):
-        task.cancel()
+    path.end_streams()
     await server.stop(grace=settings.drain_seconds)

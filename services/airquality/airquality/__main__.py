@@ -3,6 +3,7 @@
 from airquality.archive import Archive
 from airquality.conditions import CurrentConditions
 from airquality.ingest import Ingest
+from airquality.live.wiring import Live
 from airquality.repository import AirQualityRepository
 from airquality.servicer import AirQualityServicer
 from airquality.settings import Settings
@@ -22,7 +23,7 @@ async def main() -> None:
     database, cache = Postgres(settings), Cache(settings, share_once_asked=False)
     geocoder = Upstream(settings.geocoder_address, "geocoder", certificates=Certificates.of(settings))
     repository = AirQualityRepository(database)
-    stations = Stations(repository)
+    stations, live = Stations(repository), Live(settings, database)
     servicer = AirQualityServicer(
         settings,
         stations=stations,
@@ -33,8 +34,9 @@ async def main() -> None:
         archive=Archive(repository, stations),
         cache=cache,
         geocoder=GeocoderServiceStub(geocoder.channel),
+        watching=live.watching,
     )
-    await serve(settings, servicers=[servicer], dependencies=[database, cache, geocoder])
+    await serve(settings, servicers=[servicer], dependencies=[database, cache, geocoder, *live.dependencies])
 
 
 run(main)

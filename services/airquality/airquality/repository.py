@@ -12,6 +12,7 @@ from airquality import copyformat
 from airquality.archive import Key, ReadingFilter, StoredReading
 from airquality.conditions import Hours, NearestReporter, Report
 from airquality.history import Series
+from airquality.live import outbox
 from airquality.readings import Readings
 from airquality.stations import Latest, Position, Station, StationFilter, latitudes_around
 from airquality.units import AveragingPeriod, Pollutant
@@ -159,6 +160,7 @@ class AirQualityRepository:
             async with self._database.transaction() as connection:
                 await _copy(connection, readings, "readings", schema="airquality")
                 series = await self._add_series(connection, readings)
+                await outbox.append(connection, readings)
         except UniqueViolationError:
             return False
         self._series.update(series)  # not before they are committed
@@ -170,8 +172,9 @@ class AirQualityRepository:
         async with self._database.transaction() as connection:
             changed = await _merge(connection, readings)
             series = await self._add_series(connection, readings)
+            await outbox.append(connection, changed)
         self._series.update(series)
-        return changed
+        return len(changed)
 
     async def find_loaded(self, source: str) -> dict[str, str]:
         """Returns the parts of a source that are loaded, with the digests of what they were loaded from."""
@@ -184,8 +187,9 @@ class AirQualityRepository:
             changed = await _merge(connection, readings)
             series = await self._add_series(connection, readings)
             await connection.execute(QUERIES["note_loaded"], source, part, digest, len(readings))
+            await outbox.append(connection, outbox.recent(changed))
         self._series.update(series)
-        return changed
+        return len(changed)
 
     async def note_loaded(self, source: str, part: str, digest: str, row_count: int) -> None:
         """Notes that a part of a source is loaded which is stored already."""
@@ -211,11 +215,16 @@ class AirQualityRepository:
         return series
 
 
-async def _merge(connection: Connection, readings: Readings) -> int:
+async def _merge(connection: Connection, readings: Readings) -> Readings:
+    """Stores readings and returns those that were new or corrected."""
     await connection.execute(QUERIES["make_staging"])
     await _copy(connection, readings, "staged_readings", schema="pg_temp")
-    word = await connection.execute(QUERIES["merge_staged"])
-    return int(word.rpartition(" ")[2])
+    rows = await connection.fetch(QUERIES["merge_staged"])
+    if len(rows) == len(readings):
+        return readings
+    changed = {(row["station_id"], row["pollutant"], row["averaging_period"], row["microseconds"]) for row in rows}
+    keys = zip(readings.station, readings.pollutant, readings.averaging_period, readings.time, strict=True)
+    return readings.take(np.array([tuple(map(int, key)) in changed for key in keys], dtype=np.bool_))
 
 
 async def _copy(connection: Connection, readings: Readings, table: str, *, schema: str) -> None:

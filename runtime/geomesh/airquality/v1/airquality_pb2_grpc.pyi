@@ -5,6 +5,7 @@ Readings of air-quality stations, and what they say about the air at a place and
 
 from collections import abc as _abc
 from geomesh.airquality.v1 import airquality_pb2 as _airquality_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -70,6 +71,21 @@ class AirQualityServiceStub:
     """Computes the index of concentrations that the caller brings. Each item gets its own result or error, in order."""
     ListIndices: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.ListIndicesRequest, _airquality_pb2.ListIndicesResponse]
     """Lists the supported indices with every version of their tables: bands, colours, breakpoints and sources."""
+    WatchConditions: _grpc.UnaryStreamMultiCallable[_airquality_pb2.WatchConditionsRequest, _airquality_pb2.WatchConditionsResponse]
+    """Tells what the air is like in an area, and then every reading as it is stored: first a snapshot, then updates, and a
+    heartbeat where nothing else comes. Every message has an event_id; a stream that is begun again after it goes on
+    without loss or repeat, on any replica. A subscriber that reads too slowly gets a snapshot instead of what it missed,
+    or is ended with SUBSCRIBER_TOO_SLOW. An unknown station ends with STATION_NOT_FOUND.
+    """
+    WatchConditionsEvents: _grpc.UnaryStreamMultiCallable[_airquality_pb2.WatchConditionsRequest, _httpbody_pb2.HttpBody]
+    """Does what WatchConditions does as server-sent events. The names of the events are `snapshot`, `update`, `heartbeat`
+    and `ending`, their data is a WatchConditionsResponse in JSON on one line. The header Last-Event-ID goes before
+    `after_event_id`.
+    """
+    WatchConditionsAlong: _grpc.StreamStreamMultiCallable[_airquality_pb2.WatchConditionsAlongRequest, _airquality_pb2.WatchConditionsResponse]
+    """Watches the air around something that moves. The first request names the area, a circle, and each later one where
+    its centre is now, upon which a snapshot of the new place comes. Of several places that come at once the last counts.
+    """
 
 @_typing.type_check_only
 class AirQualityServiceAsyncStub(AirQualityServiceStub):
@@ -113,6 +129,21 @@ class AirQualityServiceAsyncStub(AirQualityServiceStub):
     """Computes the index of concentrations that the caller brings. Each item gets its own result or error, in order."""
     ListIndices: _aio.UnaryUnaryMultiCallable[_airquality_pb2.ListIndicesRequest, _airquality_pb2.ListIndicesResponse]  # type: ignore[assignment]
     """Lists the supported indices with every version of their tables: bands, colours, breakpoints and sources."""
+    WatchConditions: _aio.UnaryStreamMultiCallable[_airquality_pb2.WatchConditionsRequest, _airquality_pb2.WatchConditionsResponse]  # type: ignore[assignment]
+    """Tells what the air is like in an area, and then every reading as it is stored: first a snapshot, then updates, and a
+    heartbeat where nothing else comes. Every message has an event_id; a stream that is begun again after it goes on
+    without loss or repeat, on any replica. A subscriber that reads too slowly gets a snapshot instead of what it missed,
+    or is ended with SUBSCRIBER_TOO_SLOW. An unknown station ends with STATION_NOT_FOUND.
+    """
+    WatchConditionsEvents: _aio.UnaryStreamMultiCallable[_airquality_pb2.WatchConditionsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Does what WatchConditions does as server-sent events. The names of the events are `snapshot`, `update`, `heartbeat`
+    and `ending`, their data is a WatchConditionsResponse in JSON on one line. The header Last-Event-ID goes before
+    `after_event_id`.
+    """
+    WatchConditionsAlong: _aio.StreamStreamMultiCallable[_airquality_pb2.WatchConditionsAlongRequest, _airquality_pb2.WatchConditionsResponse]  # type: ignore[assignment]
+    """Watches the air around something that moves. The first request names the area, a circle, and each later one where
+    its centre is now, upon which a snapshot of the new place comes. Of several places that come at once the last counts.
+    """
 
 class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
     """Stores what stations measure and answers what the air is like. Times are UTC, intervals are [start_time, end_time)."""
@@ -213,5 +244,38 @@ class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_airquality_pb2.ListIndicesResponse, _abc.Awaitable[_airquality_pb2.ListIndicesResponse]]:
         """Lists the supported indices with every version of their tables: bands, colours, breakpoints and sources."""
+
+    @_abc_1.abstractmethod
+    def WatchConditions(
+        self,
+        request: _airquality_pb2.WatchConditionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_airquality_pb2.WatchConditionsResponse], _abc.AsyncIterator[_airquality_pb2.WatchConditionsResponse]]:
+        """Tells what the air is like in an area, and then every reading as it is stored: first a snapshot, then updates, and a
+        heartbeat where nothing else comes. Every message has an event_id; a stream that is begun again after it goes on
+        without loss or repeat, on any replica. A subscriber that reads too slowly gets a snapshot instead of what it missed,
+        or is ended with SUBSCRIBER_TOO_SLOW. An unknown station ends with STATION_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchConditionsEvents(
+        self,
+        request: _airquality_pb2.WatchConditionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Does what WatchConditions does as server-sent events. The names of the events are `snapshot`, `update`, `heartbeat`
+        and `ending`, their data is a WatchConditionsResponse in JSON on one line. The header Last-Event-ID goes before
+        `after_event_id`.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchConditionsAlong(
+        self,
+        request_iterator: _MaybeAsyncIterator[_airquality_pb2.WatchConditionsAlongRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_airquality_pb2.WatchConditionsResponse], _abc.AsyncIterator[_airquality_pb2.WatchConditionsResponse]]:
+        """Watches the air around something that moves. The first request names the area, a circle, and each later one where
+        its centre is now, upon which a snapshot of the new place comes. Of several places that come at once the last counts.
+        """
 
 def add_AirQualityServiceServicer_to_server(servicer: AirQualityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
