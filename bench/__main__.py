@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from bench import air, auth, edge, entities, footprint, geocoding, limits, profile, report, tls
+from bench import air, auth, edge, entities, footprint, geocoding, limits, profile, report, tls, watch
 from bench.load import binary
 from bench.mesh import Mesh, mesh, settle
 
@@ -24,6 +24,7 @@ ONE_REPLICA: dict[str, Callable[[Mesh], Iterator[report.Row]]] = {
     "entities": entities.rows,
     "ingest": air.ingest,
     "refresh": auth.refreshing,
+    "watch": watch.delivering,
 }
 TWO_REPLICAS: dict[str, Callable[[Mesh], Iterator[report.Row]]] = {
     "rest-2": partial(edge.rest, replicas=2, at_least=0.75)
@@ -32,6 +33,7 @@ ALONE: dict[str, Callable[[], Iterator[report.Row]]] = {
     "load": footprint.gazetteer_load,
     "second-up": footprint.second_up,
     "tokens": auth.verification,
+    "watch-matching": watch.matching,
 }
 
 PROFILE = "profile"

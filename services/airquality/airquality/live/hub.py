@@ -134,6 +134,10 @@ class Hub:
                 await self._known.wait()
         except TimeoutError:
             raise Unavailable("events cannot be followed yet", dependency=self.name) from None
+        return self.admit(wanted)
+
+    def admit(self, wanted: Wanted) -> Subscription:
+        """Returns a subscription that gets every event that is dispatched from now on."""
         subscription = Subscription(wanted, self.position, limit=self._waiting_updates)
         self._subscriptions.add(subscription)
         return subscription
