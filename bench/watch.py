@@ -119,6 +119,7 @@ async def _watch(
     ready.set_result(None)
     while True:
         message = await call.read()
+        assert isinstance(message, pb.WatchConditionsResponse)
         if message.event == pb.WATCH_EVENT_UPDATE:
             told.append((int(message.event_id), time.time()))
 

@@ -154,16 +154,24 @@ async def test_nothing_that_was_acknowledged_is_lost_with_redis(mesh: Mesh, plac
         assert [values(each) for each in seen] == [[float(value) for value in range(1, 42)]] * 2
 
 
+async def message_of(call: Any) -> pb.WatchConditionsResponse:
+    """Returns the next message of a stream."""
+    message = await call.read()
+    assert isinstance(message, pb.WatchConditionsResponse)
+    return message
+
+
 async def test_a_process_that_stops_tells_its_subscribers_where_to_go_on(mesh: Mesh, place: Place) -> None:
     await place.report(1.0)
     request = pb.WatchConditionsRequest(station_ids=[place.station_id])
     async with grpc.aio.insecure_channel(replicas(mesh)[0]) as channel:
         call = airquality_pb2_grpc.AirQualityServiceStub(channel).WatchConditions(request, metadata=place.metadata)
-        first = await call.read()
+        first = await message_of(call)
         mesh.kill("airquality-0", "TERM")
         async with asyncio.timeout(20):
-            while (last := await call.read()).event != pb.WATCH_EVENT_ENDING:
-                pass
+            last = await message_of(call)
+            while last.event != pb.WATCH_EVENT_ENDING:
+                last = await message_of(call)
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await call.read()
     assert (last.event_id, last.ending_reason) == (first.event_id, "SHUTTING_DOWN")
