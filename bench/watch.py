@@ -170,6 +170,9 @@ class _Nowhere:
         del position, limit
         return []
 
+    def close(self) -> None:
+        """Changes nothing."""
+
 
 def _matching(count: int) -> float:
     """Returns the seconds that an event for ten subscriptions takes among so many."""

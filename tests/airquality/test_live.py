@@ -54,6 +54,9 @@ class Outbox:
     async def after(self, position: int, limit: int) -> list[Event]:
         return [event for event in self.kept if event.position > position][:limit]
 
+    def close(self) -> None:
+        self.kept.clear()
+
 
 def hub_of(outbox: Outbox) -> Hub:
     def render(readings: "list[StoredReading]") -> bytes:

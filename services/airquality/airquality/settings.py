@@ -48,5 +48,5 @@ class Settings(ServiceSettings, service="airquality"):
         3600.0, gt=0, description="Time in seconds for which events are kept, and streams can be resumed."
     )
     event_stream_entries: int = Field(
-        4096, ge=1, le=1_000_000, description="Events that Redis keeps, of up to 30 kB each; the rest is in Postgres."
+        2048, ge=1, le=1_000_000, description="Events that Redis keeps, of up to 30 kB each; the rest is in Postgres."
     )

@@ -45,6 +45,9 @@ class Followed(Protocol):
     def events(self, position: int) -> AsyncIterator[Event]:
         """Yields every event after a position."""
 
+    def close(self) -> None:
+        """Ends what `events` yields."""
+
 
 class Kept(Protocol):
     """What is needed of the outbox."""
@@ -101,6 +104,7 @@ class Hub:
         self._recent_readings = 0
         self._known = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._closing = False
         self.position = 0
         self.state = State.DEGRADED
 
@@ -113,8 +117,10 @@ class Hub:
         ]
 
     async def close(self) -> None:
-        """Follows no more."""
-        for task in self._tasks:
+        """Follows no more, and nobody else in this process does."""
+        self._closing = True
+        self._events.close()
+        for task in self._tasks[1:]:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -208,7 +214,7 @@ class Hub:
             self._recent_readings -= len(self._recent.popleft().event.readings)
 
     async def _follow_for_ever(self) -> None:
-        while True:
+        while not self._closing:
             try:
                 self.position = await self._events.last()
                 self._recent.clear()

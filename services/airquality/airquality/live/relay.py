@@ -45,6 +45,7 @@ class Relay:
         self._stream = stream
         self._keep_seconds = keep_seconds
         self._state = State.OK
+        self._leads = self._closing = False
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -58,15 +59,18 @@ class Relay:
 
     async def close(self) -> None:
         """Ends; another replica takes over within half a second."""
+        self._closing = True
         if self._task is not None:
-            self._task.cancel()
+            if not self._leads:  # else it ends by itself: a command that is cut off leaves its connection behind
+                self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self._stream.close()
 
     async def _relay_for_ever(self) -> None:
-        while True:
+        while not self._closing:
             try:
                 async with self._lead() as lead:
+                    self._leads = True
                     _LEADS.set(1)
                     await self._relay(lead)
             except DRIVER_ERRORS as error:
@@ -74,13 +78,15 @@ class Relay:
             except Exception:  # noqa: BLE001 -- no defect may end the relay for good
                 _LOG.exception("the relay failed")
             finally:
+                self._leads = False
                 _LEADS.set(0)
-            await asyncio.sleep(_AGAIN_SECONDS)
+            if not self._closing:
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _relay(self, lead: Lead) -> None:
         """Moves what is stored as soon as it is, until the lead is lost."""
         top, forget_at = 0, 0.0
-        while True:
+        while not self._closing:
             rows = await lead.after(top, _AT_ONCE)
             try:
                 # Without rows it asks where the stream ends, which tells of a Redis that has lost entries.

@@ -108,28 +108,34 @@ class Events:
         self._stream = stream
         self._outbox = outbox
         self._stream_answers = True
+        self._closed = False
+
+    def close(self) -> None:
+        """Ends whoever follows, within a second: a command that is cut off would leave its connection behind."""
+        self._closed = True
 
     async def follow(self, after: str) -> AsyncIterator[EventBatch]:
-        """Yields every batch after an event, each once and in order, for ever; see EventSource."""
+        """Yields every batch after an event, each once and in order, until this is closed; see EventSource."""
         position = int(after) if after else await self.last()
         async for event in self.events(position):
             yield EventBatch(str(event.position), event.readings)
 
     async def last(self) -> int:
-        """Returns the position of the last event; waits for the database."""
-        while True:
+        """Returns the position of the last event; waits for the database, or until this is closed."""
+        while not self._closed:
             try:
                 return (await self._outbox.bounds()).last
             except MeshError:
                 await asyncio.sleep(_POLL_SECONDS)
+        return 0
 
     async def events(self, position: int) -> AsyncIterator[Event]:
-        """Yields every event after a position, each once and in order, for ever.
+        """Yields every event after a position, each once and in order, until this is closed.
 
         Raises:
             EventExpired: They are not kept any more, or there never was such a position.
         """
-        while True:
+        while not self._closed:
             for event in await self._next(position):
                 yield event
                 position = event.position
