@@ -29,8 +29,8 @@ STATIONS, EACH = 1_000, 10
 """Stations, and subscriptions around each."""
 CHANNELS, OPENING = 20, 200
 """gRPC connections, and subscriptions that are being opened at one time: below gRPC's bound on pending calls."""
-BATCHES, BATCH_STATIONS, EVERY_SECONDS = 150, 20, 0.1
-"""Batches of readings: 20 stations with 10 subscribers each, ten times a second, are 2,000 deliveries a second."""
+BATCHES, BATCH_STATIONS, EVERY_SECONDS = 300, 10, 0.05
+"""Batches of readings: 10 stations with 10 subscribers each, twenty times a second, are 2,000 deliveries a second."""
 
 
 def delivering(mesh: Mesh) -> Iterator[Row]:

@@ -38,8 +38,10 @@ class Store:
         for _ in range(count):
             self._hours += 1
             time = int(START.timestamp() + 3600 * self._hours) * 1_000_000
-            columns = [np.array([each]) for each in (number, 1, 1, 1, time)]
-            assert await self.repository.add_readings(Readings(*columns, np.array([float(self._hours)])))
+            one = np.array([1])
+            value = np.array([float(self._hours)])
+            readings = Readings(one * number, one, one, one, one * time, value)
+            assert await self.repository.add_readings(readings)
 
     async def streamed(self) -> list[int]:
         """Returns the positions in Redis."""

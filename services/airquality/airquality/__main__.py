@@ -22,15 +22,13 @@ async def main() -> None:
     # Conditions at a point cost about as much as asking Redis for them, and most points are asked for once.
     database, cache = Postgres(settings), Cache(settings, share_once_asked=False)
     geocoder = Upstream(settings.geocoder_address, "geocoder", certificates=Certificates.of(settings))
-    repository = AirQualityRepository(database)
-    stations, live = Stations(repository), Live(settings, database)
+    repository, live = AirQualityRepository(database), Live(settings, database)
+    stations, age = Stations(repository), settings.max_age_seconds
     servicer = AirQualityServicer(
         settings,
         stations=stations,
         ingest=Ingest(repository, transaction_rows=settings.transaction_rows),
-        conditions=CurrentConditions(
-            repository, max_age_seconds=settings.max_age_seconds, radius_meters=settings.current_radius_meters
-        ),
+        conditions=CurrentConditions(repository, max_age_seconds=age, radius_meters=settings.current_radius_meters),
         archive=Archive(repository, stations),
         cache=cache,
         geocoder=GeocoderServiceStub(geocoder.channel),

@@ -74,7 +74,8 @@ def _retry(message: Message) -> bytes:
 def _json(serialized: bytes) -> bytes:
     """Returns a response as one line of JSON; remembered, because an update often goes to many."""
     message = pb.WatchConditionsResponse.FromString(serialized)
-    return json.dumps(MessageToDict(message), ensure_ascii=False, separators=(",", ":")).encode()
+    fields = MessageToDict(message, always_print_fields_with_no_presence=True)  # as the edge prints replies
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 async def wanted(request: pb.WatchConditionsRequest, watching: Watching, default_age_seconds: float) -> Wanted:
