@@ -193,6 +193,10 @@ def _options(settings: ServiceSettings) -> list[tuple[str, int]]:
         # would end such a call without any details.
         ("grpc.max_metadata_size", 64 * 1024),
         ("grpc.absolute_max_metadata_size", 64 * 1024),
+        # gRPC's own bound of a thousand ends a burst of calls as CANCELLED, without details. This is more than the edge
+        # lets through, so that it is a gate of ours that refuses.
+        ("grpc.server.max_pending_requests", settings.max_pending_calls),
+        ("grpc.server.max_pending_requests_hard_limit", settings.max_pending_calls),
         # Two servers that share a port were measured to pin all traffic to one of them.
         ("grpc.so_reuseport", 0),
         ("grpc.keepalive_time_ms", 30_000),

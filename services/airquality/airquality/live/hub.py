@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import structlog
@@ -22,12 +22,13 @@ Render = Callable[[Sequence[StoredReading]], bytes]
 _REMEMBERED_READINGS: Final = 20_000
 _PAGE: Final = 64
 _MOST_MISSED: Final = 1024
-_TICK_SECONDS: Final = 1.0
+_TICK_SECONDS: Final = 0.02
+_ROUND_SECONDS: Final = 1.0
 _KNOWN_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 0.5
 _OPEN = Gauge("geomesh_airquality_watch_subscriptions", "Open subscriptions of this process.")
 _UPDATES = Counter("geomesh_airquality_watch_updates", "Updates put before subscribers.")
-_SKIPPED = Counter("geomesh_airquality_watch_stalled", "Subscribers whose stream was ended because they took nothing.")
+_STALLED = Counter("geomesh_airquality_watch_stalled", "Subscribers whose stream was ended because they took nothing.")
 _DELAY = Histogram(
     "geomesh_airquality_watch_delay_seconds",
     "Time from storing readings to having put them before every subscriber of this process.",
@@ -99,6 +100,7 @@ class Hub:
         self._waiting_updates = waiting_updates
         self._heartbeat_seconds = heartbeat_seconds
         self._stall_seconds = stall_seconds
+        self._round_seconds = min(_ROUND_SECONDS, heartbeat_seconds / 4)
         self._subscriptions = Subscriptions()
         self._recent: deque[_Grouped] = deque()
         self._recent_readings = 0
@@ -235,16 +237,22 @@ class Hub:
     async def _tick_for_ever(self) -> None:
         """One timer for all: one for each would cost more than what it times."""
         while True:
-            await asyncio.sleep(min(_TICK_SECONDS, self._heartbeat_seconds / 4))
-            now = time.monotonic()
-            for each in self._subscriptions:
-                if each.waits_since is not None:
-                    if now - each.waits_since > self._stall_seconds:
-                        _SKIPPED.inc()
-                        self.unsubscribe(each)
-                        each.end()
-                elif now - each.told_at >= self._heartbeat_seconds:
-                    each.beat()
+            everyone, parts = list(self._subscriptions), round(self._round_seconds / _TICK_SECONDS)
+            for part in range(parts):
+                # A few at a time, so that thousands of heartbeats never stand before an update.
+                self._look_after(everyone[part::parts])
+                await asyncio.sleep(_TICK_SECONDS)
+
+    def _look_after(self, subscriptions: Iterable[Subscription]) -> None:
+        now = time.monotonic()
+        for each in subscriptions:
+            if each.waits_since is not None:
+                if now - each.waits_since > self._stall_seconds:
+                    _STALLED.inc()
+                    self.unsubscribe(each)
+                    each.end()
+            elif now - each.told_at >= self._heartbeat_seconds - self._round_seconds:
+                each.beat()
 
 
 def _grouped(event: Event) -> _Grouped:
