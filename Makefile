@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 LOCAL := $(PYTHON) -m geomesh_local
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap up down status logs migrate load certs protos check test test-slow bench clean
+.PHONY: help bootstrap up down status logs migrate load certs replay protos check test test-slow bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,9 @@ load: bootstrap ## Start the stores and load the data that is missing
 
 certs: bootstrap ## Make the certificates for GEOMESH_TLS=1 that are missing or expire soon; RENEW=1 for all
 	@$(LOCAL) certs
+
+replay: $(PYTHON) ## Send August 2020 to the running stack as if it came in now; SPEED=60 HOURS=48
+	@SPEED=$(SPEED) HOURS=$(HOURS) $(LOCAL) replay
 
 protos: bootstrap ## Write what is generated: stubs, the client's services, the OpenAPI document, and pages of docs/
 	@mkdir -p .run && $(PYTHON) protos/generate.py --image .run/protos.binpb

@@ -21,6 +21,7 @@ from bench import (
     profile,
     report,
     tls,
+    watch,
 )
 from bench.load import binary
 from bench.mesh import Mesh, mesh, settle
@@ -38,6 +39,7 @@ ONE_REPLICA: dict[str, Callable[[Mesh], Iterator[report.Row]]] = {
     "entities": entities.rows,
     "ingest": air.ingest,
     "history": memory.history,
+    "watch": watch.delivering,
 }
 TWO_REPLICAS: dict[str, Callable[[Mesh], Iterator[report.Row]]] = {
     "rest-2": partial(edge.rest, replicas=2, at_least=0.75)
@@ -48,6 +50,7 @@ ALONE: dict[str, Callable[[], Iterator[report.Row]]] = {
     "tokens": auth.verification,
     "accounts": accounts.rows,
     "indices": indices.rows,
+    "watch-matching": watch.matching,
 }
 
 PROFILE = "profile"

@@ -1,9 +1,10 @@
 """A real air-quality service on a database of its own, callers of several tenants, and a geocoder beside it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import grpc
 import pytest
@@ -13,6 +14,8 @@ from pydantic import SecretStr
 from airquality.archive import Archive
 from airquality.conditions import CurrentConditions
 from airquality.ingest import Ingest
+from airquality.live import outbox
+from airquality.live.wiring import Live
 from airquality.recorder import Recorder
 from airquality.repository import AirQualityRepository
 from airquality.servicer import AirQualityServicer
@@ -31,6 +34,7 @@ __all__ = ["issuer"]
 
 START = datetime(2020, 8, 20, tzinfo=UTC)
 PM25, PM10, O3, NO2, SO2, CO = 1, 2, 3, 4, 5, 6
+STALL_SECONDS = 30.0
 HOUR, EIGHT_HOURS, DAY, NOWCAST = 1, 2, 3, 4
 
 
@@ -113,6 +117,46 @@ class Caller(BaseCaller):
         reply: pb.History = await self.call("GetHistory", request)
         return reply
 
+    def watch(self, after: str = "", **area: Any) -> "Watch":
+        """Watches an area, all readings of whatever age."""
+        request = pb.WatchConditionsRequest(after_event_id=after, **area)
+        request.max_age.FromSeconds(100 * 365 * 86_400)
+        return Watch(self.stub.WatchConditions(request, metadata=self.metadata))
+
+
+class Watch:
+    """A stream of messages."""
+
+    def __init__(self, call: Any) -> None:
+        self.call = call
+        self.event_id = ""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.call.cancel()
+
+    async def next(self, seconds: float = 10.0) -> pb.WatchConditionsResponse:
+        """Returns the next message that is no heartbeat."""
+        while (message := await self.any(seconds)).event == pb.WATCH_EVENT_HEARTBEAT:
+            pass
+        return message
+
+    async def any(self, seconds: float = 10.0) -> pb.WatchConditionsResponse:
+        """Returns the next message."""
+        async with asyncio.timeout(seconds):
+            message = await self.call.read()
+        assert message is not grpc.aio.EOF, "the stream has ended"
+        assert isinstance(message, pb.WatchConditionsResponse)
+        self.event_id = message.event_id
+        return message
+
+
+def told(message: pb.WatchConditionsResponse) -> list[tuple[str, float]]:
+    """Returns the stations and values of a message."""
+    return [(station.station_id, latest.value) for station in message.stations for latest in station.latest]
+
 
 As = Callable[..., Caller]
 
@@ -157,7 +201,11 @@ async def geocoder() -> AsyncIterator[tuple[Geocoder, int]]:
 
 @pytest.fixture
 async def as_tenant(
-    issuer: tuple[Issuer, int], database: Postgres, geocoder: tuple[Geocoder, int], redis_url: str
+    issuer: tuple[Issuer, int],
+    database: Postgres,
+    geocoder: tuple[Geocoder, int],
+    database_url: Callable[[str], str],
+    redis_url: str,
 ) -> AsyncIterator[As]:
     """Returns callers of a server that runs the service as `python -m airquality` does, one for each tenant."""
     tokens, port = issuer
@@ -165,25 +213,30 @@ async def as_tenant(
         port=0,
         metrics_port=0,
         auth_address=f"127.0.0.1:{port}",
+        postgres_dsn=SecretStr(database_url("airquality")),
         redis_url=SecretStr(redis_url),
         drain_notice_seconds=0,
+        watch_heartbeat_seconds=0.5,
+        watch_stall_seconds=STALL_SECONDS,
+        watch_waiting_updates=4,
     )
-    repository, cache = AirQualityRepository(database), Cache(settings)
+    repository, cache, live = AirQualityRepository(database), Cache(settings), Live(settings, database)
     stations = Stations(repository)
     upstream = Upstream(f"127.0.0.1:{geocoder[1]}", "geocoder")
     servicer = AirQualityServicer(
         settings,
         stations=stations,
-        ingest=Ingest(Recorder(database), transaction_rows=5),
+        ingest=Ingest(Recorder(database, outbox.append), transaction_rows=5),
         conditions=CurrentConditions(
             repository, max_age_seconds=settings.max_age_seconds, radius_meters=settings.current_radius_meters
         ),
         archive=Archive(repository, stations),
         cache=cache,
         geocoder=geocoder_pb2_grpc.GeocoderServiceStub(upstream.channel),
+        watching=live.watching,
     )
     stub = airquality_pb2_grpc.AirQualityServiceStub
-    async with callers(Caller, stub, tokens, settings, servicer, [cache, upstream]) as caller:
+    async with callers(Caller, stub, tokens, settings, servicer, [cache, upstream, *live.dependencies]) as caller:
         yield caller
 
 

@@ -16,6 +16,7 @@ from geomesh_local.accounts import remove_data_folder
 from geomesh_local.errors import StackError
 from geomesh_local.examples import answers
 from geomesh_local.loading import load_data, set_up_accounts
+from geomesh_local.replaying import replay
 from geomesh_local.stack import CHECKOUT, Stack
 from geomesh_local.stores import end_strays, locked
 from geomesh_local.up import prepare_database, step, up
@@ -31,6 +32,7 @@ def main() -> None:
         _add(commands, function)
     _add(commands, command_clean)
     _add(commands, command_certs)
+    _add(commands, command_replay)
     _add(commands, check.command_check)
     try:
         options = parser.parse_args()
@@ -122,6 +124,11 @@ def command_load() -> None:
 
     with locked(RUN / "lock", wait=False):
         asyncio.run(load(plan.asked_for(RUN, os.environ)))
+
+
+def command_replay() -> None:
+    """Sends the sample of AirNow to the running stack as if it came in now; SPEED=60 HOURS=48."""
+    replay(_known())
 
 
 def command_clean() -> None:

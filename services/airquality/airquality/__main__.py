@@ -3,6 +3,8 @@
 from airquality.archive import Archive
 from airquality.conditions import CurrentConditions
 from airquality.ingest import Ingest
+from airquality.live import outbox
+from airquality.live.wiring import Live
 from airquality.recorder import Recorder
 from airquality.repository import AirQualityRepository
 from airquality.servicer import AirQualityServicer
@@ -22,20 +24,19 @@ async def main() -> None:
     # Conditions at a point cost about as much as asking Redis for them, and most points are asked for once.
     database, cache = Postgres(settings), Cache(settings, share_once_asked=False)
     geocoder = Upstream(settings.geocoder_address, "geocoder", certificates=Certificates.of(settings))
-    repository = AirQualityRepository(database)
-    stations = Stations(repository)
+    repository, live = AirQualityRepository(database), Live(settings, database)
+    stations, age = Stations(repository), settings.max_age_seconds
     servicer = AirQualityServicer(
         settings,
         stations=stations,
-        ingest=Ingest(Recorder(database), transaction_rows=settings.transaction_rows),
-        conditions=CurrentConditions(
-            repository, max_age_seconds=settings.max_age_seconds, radius_meters=settings.current_radius_meters
-        ),
+        ingest=Ingest(Recorder(database, outbox.append), transaction_rows=settings.transaction_rows),
+        conditions=CurrentConditions(repository, max_age_seconds=age, radius_meters=settings.current_radius_meters),
         archive=Archive(repository, stations),
         cache=cache,
         geocoder=GeocoderServiceStub(geocoder.channel),
+        watching=live.watching,
     )
-    await serve(settings, servicers=[servicer], dependencies=[database, cache, geocoder])
+    await serve(settings, servicers=[servicer], dependencies=[database, cache, geocoder, *live.dependencies])
 
 
 run(main)

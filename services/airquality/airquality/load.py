@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from airquality.intervals import microseconds
+from airquality.live import outbox
 from airquality.readings import Readings, Taken, acceptable
 from airquality.recorder import Recorder
 from airquality.repository import AirQualityRepository
@@ -114,7 +115,9 @@ async def load(settings: Settings, console: Console) -> None:
     database = Postgres(settings.model_copy(update={"postgres_dsn": settings.owner_dsn}))
     await database.start()
     try:
-        await _load(AirQualityRepository(database), Recorder(database), settings.data_dir, console)
+        await _load(
+            AirQualityRepository(database), Recorder(database, outbox.append_recent), settings.data_dir, console
+        )
     finally:
         await database.close()
 

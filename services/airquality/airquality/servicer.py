@@ -1,15 +1,19 @@
 """Protobuf in, protobuf out."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
+
+from google.api.httpbody_pb2 import HttpBody
 
 from airquality.archive import Archive, CorrectionKey, Key, Place
 from airquality.computing import compute
 from airquality.conditions import CurrentConditions, check_moment, explain_no_index
-from airquality.convert import histories, indexing, indices, replies, requests
+from airquality.convert import following, histories, indexing, indices, replies, requests, watching
 from airquality.ingest import Ingest, Session
 from airquality.intervals import microseconds
+from airquality.live.watching import Moves, Watching
 from airquality.readings import EARLIEST_SECONDS, MICROSECONDS, Taken
 from airquality.settings import Settings
 from airquality.standards import all_standards, standard_of
@@ -43,6 +47,7 @@ class AirQualityServicer(AirQualityServiceServicer):
         archive: Archive,
         cache: Cache,
         geocoder: "GeocoderServiceAsyncStub",
+        watching: Watching,
     ) -> None:
         self._ttl_seconds = settings.current_ttl_seconds
         self._skew = timedelta(seconds=settings.allowed_skew_seconds)
@@ -53,6 +58,8 @@ class AirQualityServicer(AirQualityServiceServicer):
         self._archive = archive
         self._cache = cache
         self._geocoder = geocoder
+        self._watching = watching
+        self._watch_age_seconds = settings.watch_max_age_seconds
 
     async def UpsertStations(self, request: pb.UpsertStationsRequest, _context: object) -> pb.UpsertStationsResponse:
         """Registers stations of the caller's tenant."""
@@ -217,6 +224,37 @@ class AirQualityServicer(AirQualityServiceServicer):
     async def ListIndices(self, _request: pb.ListIndicesRequest, _context: object) -> pb.ListIndicesResponse:
         """Lists the supported indices."""
         return indices.indices(all_standards().values())
+
+    async def WatchConditions(  # type: ignore[override]  # replies come serialized, as they are shared
+        self, request: pb.WatchConditionsRequest, _context: object
+    ) -> AsyncGenerator[bytes, None]:
+        """Tells what the air is like, and then what is stored."""
+        wanted = await watching.wanted(request, self._watching, self._watch_age_seconds)
+        async with aclosing(self._watching.watch(wanted, watching.after(request))) as messages:
+            async for message in messages:
+                yield watching.response(message)
+
+    async def WatchConditionsEvents(
+        self, request: pb.WatchConditionsRequest, _context: object
+    ) -> AsyncGenerator[HttpBody, None]:
+        """Does the same as server-sent events."""
+        wanted = await watching.wanted(request, self._watching, self._watch_age_seconds)
+        async with aclosing(self._watching.watch(wanted, watching.after(request))) as messages:
+            async for message in messages:
+                yield watching.server_sent(message)
+
+    async def WatchConditionsAlong(  # type: ignore[override]  # replies come serialized, as they are shared
+        self, requests: AsyncIterator[pb.WatchConditionsAlongRequest], _context: object
+    ) -> AsyncGenerator[bytes, None]:
+        """Does the same around something that moves."""
+        first, moves = await following.first(requests), Moves()
+        wanted = await watching.wanted(first, self._watching, self._watch_age_seconds)
+        async with (
+            following.reading(requests, wanted, moves),
+            aclosing(self._watching.watch(wanted, watching.after(first), moves)) as messages,
+        ):
+            async for message in messages:
+                yield watching.response(message)
 
 
 class _Tally:

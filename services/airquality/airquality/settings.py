@@ -35,3 +35,31 @@ class Settings(ServiceSettings, service="airquality"):
         ge=0,
         description="Days for which the hours that history is made of are kept, by year; 0 keeps them for ever.",
     )
+    watch_heartbeat_seconds: float = Field(
+        30.0,
+        gt=0,
+        le=50,
+        description="Time in seconds without a message after which a subscriber gets a sign of life; the edge ends a"
+        " stream that is silent for a minute.",
+    )
+    watch_subscriptions: int = Field(
+        20_000, ge=1, description="Subscriptions that a process holds at most; more are refused with OVERLOADED."
+    )
+    watch_waiting_updates: int = Field(
+        64, ge=1, le=10_000, description="Updates that wait for one subscriber before a snapshot takes their place."
+    )
+    watch_stall_seconds: float = Field(
+        60.0, gt=0, le=3600, description="Time in seconds after which a subscriber that takes nothing is ended."
+    )
+    watch_stations: int = Field(5_000, ge=1, le=20_000, description="Stations that one subscriber may watch.")
+    watch_max_age_seconds: float = Field(
+        93_600.0,
+        gt=0,
+        description="How long in seconds before it was stored a reading may have begun to be told, unless asked for.",
+    )
+    event_keep_seconds: float = Field(
+        3600.0, gt=0, description="Time in seconds for which events are kept, and streams can be resumed."
+    )
+    event_stream_entries: int = Field(
+        2048, ge=1, le=1_000_000, description="Events that Redis keeps, of up to 30 kB each; the rest is in Postgres."
+    )

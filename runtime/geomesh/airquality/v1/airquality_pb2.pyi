@@ -6,6 +6,7 @@ Readings of air-quality stations, and what they say about the air at a place and
 from collections import abc as _abc
 from geomesh.types.v1 import types_pb2 as _types_pb2
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -443,6 +444,70 @@ BEYOND_FIXED: Beyond.ValueType  # 2
 BEYOND_UNDEFINED: Beyond.ValueType  # 3
 """It has none: the index leaves it to another averaging period."""
 Global___Beyond: _TypeAlias = Beyond  # noqa: Y015
+
+class _WatchEvent:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WatchEventEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchEvent.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WATCH_EVENT_UNSPECIFIED: _WatchEvent.ValueType  # 0
+    """No kind."""
+    WATCH_EVENT_SNAPSHOT: _WatchEvent.ValueType  # 1
+    """The newest readings of all stations watched. What was known before is to be forgotten."""
+    WATCH_EVENT_UPDATE: _WatchEvent.ValueType  # 2
+    """Readings that were stored together."""
+    WATCH_EVENT_HEARTBEAT: _WatchEvent.ValueType  # 3
+    """Nothing has happened; the stream is alive."""
+    WATCH_EVENT_ENDING: _WatchEvent.ValueType  # 4
+    """The last message: the server ends the stream. Begin again after its event_id."""
+
+class WatchEvent(_WatchEvent, metaclass=_WatchEventEnumTypeWrapper):
+    """What kind of message it is."""
+
+WATCH_EVENT_UNSPECIFIED: WatchEvent.ValueType  # 0
+"""No kind."""
+WATCH_EVENT_SNAPSHOT: WatchEvent.ValueType  # 1
+"""The newest readings of all stations watched. What was known before is to be forgotten."""
+WATCH_EVENT_UPDATE: WatchEvent.ValueType  # 2
+"""Readings that were stored together."""
+WATCH_EVENT_HEARTBEAT: WatchEvent.ValueType  # 3
+"""Nothing has happened; the stream is alive."""
+WATCH_EVENT_ENDING: WatchEvent.ValueType  # 4
+"""The last message: the server ends the stream. Begin again after its event_id."""
+Global___WatchEvent: _TypeAlias = WatchEvent  # noqa: Y015
+
+class _SnapshotReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SnapshotReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SnapshotReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SNAPSHOT_REASON_UNSPECIFIED: _SnapshotReason.ValueType  # 0
+    """It is no snapshot."""
+    SNAPSHOT_REASON_STARTED: _SnapshotReason.ValueType  # 1
+    """The stream begins."""
+    SNAPSHOT_REASON_EVENT_EXPIRED: _SnapshotReason.ValueType  # 2
+    """What came after the event_id asked for is not kept any more, or there never was such an event."""
+    SNAPSHOT_REASON_FELL_BEHIND: _SnapshotReason.ValueType  # 3
+    """So much waited for the subscriber that it was given up; skipped_updates says how many updates."""
+    SNAPSHOT_REASON_MOVED: _SnapshotReason.ValueType  # 4
+    """The area has moved."""
+
+class SnapshotReason(_SnapshotReason, metaclass=_SnapshotReasonEnumTypeWrapper):
+    """Why a snapshot comes."""
+
+SNAPSHOT_REASON_UNSPECIFIED: SnapshotReason.ValueType  # 0
+"""It is no snapshot."""
+SNAPSHOT_REASON_STARTED: SnapshotReason.ValueType  # 1
+"""The stream begins."""
+SNAPSHOT_REASON_EVENT_EXPIRED: SnapshotReason.ValueType  # 2
+"""What came after the event_id asked for is not kept any more, or there never was such an event."""
+SNAPSHOT_REASON_FELL_BEHIND: SnapshotReason.ValueType  # 3
+"""So much waited for the subscriber that it was given up; skipped_updates says how many updates."""
+SNAPSHOT_REASON_MOVED: SnapshotReason.ValueType  # 4
+"""The area has moved."""
+Global___SnapshotReason: _TypeAlias = SnapshotReason  # noqa: Y015
 
 @_typing.final
 class Station(_message.Message):
@@ -2579,3 +2644,160 @@ class Correction(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Correction: _TypeAlias = Correction  # noqa: Y015
+
+@_typing.final
+class WatchConditionsRequest(_message.Message):
+    """What to watch: one of a circle (lat, lng, radius_meters), a box, stations, or H3 cells."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAT_FIELD_NUMBER: _builtins.int
+    LNG_FIELD_NUMBER: _builtins.int
+    RADIUS_METERS_FIELD_NUMBER: _builtins.int
+    BBOX_FIELD_NUMBER: _builtins.int
+    STATION_IDS_FIELD_NUMBER: _builtins.int
+    CELLS_FIELD_NUMBER: _builtins.int
+    POLLUTANTS_FIELD_NUMBER: _builtins.int
+    MAX_AGE_FIELD_NUMBER: _builtins.int
+    AFTER_EVENT_ID_FIELD_NUMBER: _builtins.int
+    lat: _builtins.float
+    """Latitude in degrees of the point to watch around."""
+    lng: _builtins.float
+    """Longitude in degrees of the point to watch around."""
+    radius_meters: _builtins.float
+    """Stations within this many metres of the point are watched; 25 000 by default."""
+    after_event_id: _builtins.str
+    """The event_id of the last message that was received, to go on after it. When what came after it is not kept any
+    more, a snapshot comes first that says so.
+    """
+    @_builtins.property
+    def bbox(self) -> _types_pb2.BoundingBox:
+        """The stations in this box are watched."""
+
+    @_builtins.property
+    def station_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """These stations are watched."""
+
+    @_builtins.property
+    def cells(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The stations in these H3 cells, of any resolutions, are watched. Example: `85283473fffffff`."""
+
+    @_builtins.property
+    def pollutants(self) -> _containers.RepeatedScalarFieldContainer[Global___Pollutant.ValueType]:
+        """Only these pollutants; all by default."""
+
+    @_builtins.property
+    def max_age(self) -> _duration_pb2.Duration:
+        """Readings that began longer than this before they were stored are not told; 26 hours by default, which keeps what
+        is brought of the past, and corrections of it, from those who want to know of the present.
+        """
+
+    def __init__(
+        self,
+        *,
+        lat: _builtins.float | None = ...,
+        lng: _builtins.float | None = ...,
+        radius_meters: _builtins.float | None = ...,
+        bbox: _types_pb2.BoundingBox | None = ...,
+        station_ids: _abc.Iterable[_builtins.str] | None = ...,
+        cells: _abc.Iterable[_builtins.str] | None = ...,
+        pollutants: _abc.Iterable[Global___Pollutant.ValueType] | None = ...,
+        max_age: _duration_pb2.Duration | None = ...,
+        after_event_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "bbox", b"bbox", "lat", b"lat", "lng", b"lng", "max_age", b"max_age", "radius_meters", b"radius_meters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "after_event_id", b"after_event_id", "bbox", b"bbox", "cells", b"cells", "lat", b"lat", "lng", b"lng", "max_age", b"max_age", "pollutants", b"pollutants", "radius_meters", b"radius_meters", "station_ids", b"station_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__lat: _TypeAlias = _typing.Literal["lat"]  # noqa: Y015
+    _WhichOneofArgType__lat: _TypeAlias = _typing.Literal["_lat", b"_lat"]  # noqa: Y015
+    _WhichOneofReturnType__lng: _TypeAlias = _typing.Literal["lng"]  # noqa: Y015
+    _WhichOneofArgType__lng: _TypeAlias = _typing.Literal["_lng", b"_lng"]  # noqa: Y015
+    _WhichOneofReturnType__radius_meters: _TypeAlias = _typing.Literal["radius_meters"]  # noqa: Y015
+    _WhichOneofArgType__radius_meters: _TypeAlias = _typing.Literal["_radius_meters", b"_radius_meters"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lat) -> _WhichOneofReturnType__lat | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lng) -> _WhichOneofReturnType__lng | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__radius_meters) -> _WhichOneofReturnType__radius_meters | None: ...
+
+Global___WatchConditionsRequest: _TypeAlias = WatchConditionsRequest  # noqa: Y015
+
+@_typing.final
+class WatchConditionsResponse(_message.Message):
+    """One message of a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    STATIONS_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_REASON_FIELD_NUMBER: _builtins.int
+    SKIPPED_UPDATES_FIELD_NUMBER: _builtins.int
+    ENDING_REASON_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Where the stream stands after this message, in decimal digits."""
+    event: Global___WatchEvent.ValueType
+    """What kind of message it is."""
+    snapshot_reason: Global___SnapshotReason.ValueType
+    """Why a snapshot comes."""
+    skipped_updates: _builtins.int
+    """How many updates were given up before this snapshot."""
+    ending_reason: _builtins.str
+    """Why the server ends the stream, as in ErrorInfo. Example: `SHUTTING_DOWN`."""
+    @_builtins.property
+    def stations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Station]:
+        """The stations: of a snapshot all, with their newest readings; of an update those with news, without name and agency,
+        with the readings that were stored. Several readings of one series come in the order of their times.
+        """
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        event: Global___WatchEvent.ValueType = ...,
+        stations: _abc.Iterable[Global___Station] | None = ...,
+        snapshot_reason: Global___SnapshotReason.ValueType = ...,
+        skipped_updates: _builtins.int = ...,
+        ending_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ending_reason", b"ending_reason", "event", b"event", "event_id", b"event_id", "skipped_updates", b"skipped_updates", "snapshot_reason", b"snapshot_reason", "stations", b"stations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchConditionsResponse: _TypeAlias = WatchConditionsResponse  # noqa: Y015
+
+@_typing.final
+class WatchConditionsAlongRequest(_message.Message):
+    """Begins to watch, or moves what is watched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCH_FIELD_NUMBER: _builtins.int
+    UPDATE_LOCATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def watch(self) -> Global___WatchConditionsRequest:
+        """What to watch: a circle. It must come first, and once."""
+
+    @_builtins.property
+    def update_location(self) -> _types_pb2.Location:
+        """Where the circle's centre is now."""
+
+    def __init__(
+        self,
+        *,
+        watch: Global___WatchConditionsRequest | None = ...,
+        update_location: _types_pb2.Location | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "update_location", b"update_location", "watch", b"watch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "update_location", b"update_location", "watch", b"watch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["watch", "update_location"]  # noqa: Y015
+    _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
+
+Global___WatchConditionsAlongRequest: _TypeAlias = WatchConditionsAlongRequest  # noqa: Y015

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from geomesh.airquality.v1 import airquality_pb2 as geomesh_dot_airquality_dot_v1_dot_airquality__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -89,6 +90,21 @@ class AirQualityServiceStub:
                 '/geomesh.airquality.v1.AirQualityService/ListCorrections',
                 request_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListCorrectionsRequest.SerializeToString,
                 response_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListCorrectionsResponse.FromString,
+                _registered_method=True)
+        self.WatchConditions = channel.unary_stream(
+                '/geomesh.airquality.v1.AirQualityService/WatchConditions',
+                request_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsRequest.SerializeToString,
+                response_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsResponse.FromString,
+                _registered_method=True)
+        self.WatchConditionsEvents = channel.unary_stream(
+                '/geomesh.airquality.v1.AirQualityService/WatchConditionsEvents',
+                request_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.WatchConditionsAlong = channel.stream_stream(
+                '/geomesh.airquality.v1.AirQualityService/WatchConditionsAlong',
+                request_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsAlongRequest.SerializeToString,
+                response_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsResponse.FromString,
                 _registered_method=True)
 
 
@@ -187,6 +203,33 @@ class AirQualityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchConditions(self, request, context):
+        """Tells what the air is like in an area, and then every reading as it is stored: first a snapshot, then updates, and a
+        heartbeat where nothing else comes. Every message has an event_id; a stream that is begun again after it goes on
+        without loss or repeat, on any replica. A subscriber that reads too slowly gets a snapshot instead of what it missed,
+        or is ended with SUBSCRIBER_TOO_SLOW. An unknown station ends with STATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchConditionsEvents(self, request, context):
+        """Does what WatchConditions does as server-sent events. The names of the events are `snapshot`, `update`, `heartbeat`
+        and `ending`, their data is a WatchConditionsResponse in JSON on one line. The header Last-Event-ID goes before
+        `after_event_id`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchConditionsAlong(self, request_iterator, context):
+        """Watches the air around something that moves. The first request names the area, a circle, and each later one where
+        its centre is now, upon which a snapshot of the new place comes. Of several places that come at once the last counts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AirQualityServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -244,6 +287,21 @@ def add_AirQualityServiceServicer_to_server(servicer, server):
                     servicer.ListCorrections,
                     request_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListCorrectionsRequest.FromString,
                     response_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListCorrectionsResponse.SerializeToString,
+            ),
+            'WatchConditions': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchConditions,
+                    request_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsRequest.FromString,
+                    response_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsResponse.SerializeToString,
+            ),
+            'WatchConditionsEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchConditionsEvents,
+                    request_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'WatchConditionsAlong': grpc.stream_stream_rpc_method_handler(
+                    servicer.WatchConditionsAlong,
+                    request_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsAlongRequest.FromString,
+                    response_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -544,6 +602,87 @@ class AirQualityService:
             '/geomesh.airquality.v1.AirQualityService/ListCorrections',
             geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListCorrectionsRequest.SerializeToString,
             geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListCorrectionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchConditions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/geomesh.airquality.v1.AirQualityService/WatchConditions',
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsRequest.SerializeToString,
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchConditionsEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/geomesh.airquality.v1.AirQualityService/WatchConditionsEvents',
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchConditionsAlong(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/geomesh.airquality.v1.AirQualityService/WatchConditionsAlong',
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsAlongRequest.SerializeToString,
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

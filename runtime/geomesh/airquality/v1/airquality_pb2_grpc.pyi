@@ -5,6 +5,7 @@ Readings of air-quality stations, and what they say about the air at a place and
 
 from collections import abc as _abc
 from geomesh.airquality.v1 import airquality_pb2 as _airquality_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -76,6 +77,21 @@ class AirQualityServiceStub:
     sending another value or unit under its station, sensor, pollutant, averaging period and time. An unknown station
     ends with STATION_NOT_FOUND, as does an unknown sensor.
     """
+    WatchConditions: _grpc.UnaryStreamMultiCallable[_airquality_pb2.WatchConditionsRequest, _airquality_pb2.WatchConditionsResponse]
+    """Tells what the air is like in an area, and then every reading as it is stored: first a snapshot, then updates, and a
+    heartbeat where nothing else comes. Every message has an event_id; a stream that is begun again after it goes on
+    without loss or repeat, on any replica. A subscriber that reads too slowly gets a snapshot instead of what it missed,
+    or is ended with SUBSCRIBER_TOO_SLOW. An unknown station ends with STATION_NOT_FOUND.
+    """
+    WatchConditionsEvents: _grpc.UnaryStreamMultiCallable[_airquality_pb2.WatchConditionsRequest, _httpbody_pb2.HttpBody]
+    """Does what WatchConditions does as server-sent events. The names of the events are `snapshot`, `update`, `heartbeat`
+    and `ending`, their data is a WatchConditionsResponse in JSON on one line. The header Last-Event-ID goes before
+    `after_event_id`.
+    """
+    WatchConditionsAlong: _grpc.StreamStreamMultiCallable[_airquality_pb2.WatchConditionsAlongRequest, _airquality_pb2.WatchConditionsResponse]
+    """Watches the air around something that moves. The first request names the area, a circle, and each later one where
+    its centre is now, upon which a snapshot of the new place comes. Of several places that come at once the last counts.
+    """
 
 @_typing.type_check_only
 class AirQualityServiceAsyncStub(AirQualityServiceStub):
@@ -124,6 +140,21 @@ class AirQualityServiceAsyncStub(AirQualityServiceStub):
     """Lists what readings of a station said before they were corrected, the last replaced first. A reading is corrected by
     sending another value or unit under its station, sensor, pollutant, averaging period and time. An unknown station
     ends with STATION_NOT_FOUND, as does an unknown sensor.
+    """
+    WatchConditions: _aio.UnaryStreamMultiCallable[_airquality_pb2.WatchConditionsRequest, _airquality_pb2.WatchConditionsResponse]  # type: ignore[assignment]
+    """Tells what the air is like in an area, and then every reading as it is stored: first a snapshot, then updates, and a
+    heartbeat where nothing else comes. Every message has an event_id; a stream that is begun again after it goes on
+    without loss or repeat, on any replica. A subscriber that reads too slowly gets a snapshot instead of what it missed,
+    or is ended with SUBSCRIBER_TOO_SLOW. An unknown station ends with STATION_NOT_FOUND.
+    """
+    WatchConditionsEvents: _aio.UnaryStreamMultiCallable[_airquality_pb2.WatchConditionsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Does what WatchConditions does as server-sent events. The names of the events are `snapshot`, `update`, `heartbeat`
+    and `ending`, their data is a WatchConditionsResponse in JSON on one line. The header Last-Event-ID goes before
+    `after_event_id`.
+    """
+    WatchConditionsAlong: _aio.StreamStreamMultiCallable[_airquality_pb2.WatchConditionsAlongRequest, _airquality_pb2.WatchConditionsResponse]  # type: ignore[assignment]
+    """Watches the air around something that moves. The first request names the area, a circle, and each later one where
+    its centre is now, upon which a snapshot of the new place comes. Of several places that come at once the last counts.
     """
 
 class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -236,6 +267,39 @@ class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists what readings of a station said before they were corrected, the last replaced first. A reading is corrected by
         sending another value or unit under its station, sensor, pollutant, averaging period and time. An unknown station
         ends with STATION_NOT_FOUND, as does an unknown sensor.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchConditions(
+        self,
+        request: _airquality_pb2.WatchConditionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_airquality_pb2.WatchConditionsResponse], _abc.AsyncIterator[_airquality_pb2.WatchConditionsResponse]]:
+        """Tells what the air is like in an area, and then every reading as it is stored: first a snapshot, then updates, and a
+        heartbeat where nothing else comes. Every message has an event_id; a stream that is begun again after it goes on
+        without loss or repeat, on any replica. A subscriber that reads too slowly gets a snapshot instead of what it missed,
+        or is ended with SUBSCRIBER_TOO_SLOW. An unknown station ends with STATION_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchConditionsEvents(
+        self,
+        request: _airquality_pb2.WatchConditionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Does what WatchConditions does as server-sent events. The names of the events are `snapshot`, `update`, `heartbeat`
+        and `ending`, their data is a WatchConditionsResponse in JSON on one line. The header Last-Event-ID goes before
+        `after_event_id`.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchConditionsAlong(
+        self,
+        request_iterator: _MaybeAsyncIterator[_airquality_pb2.WatchConditionsAlongRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_airquality_pb2.WatchConditionsResponse], _abc.AsyncIterator[_airquality_pb2.WatchConditionsResponse]]:
+        """Watches the air around something that moves. The first request names the area, a circle, and each later one where
+        its centre is now, upon which a snapshot of the new place comes. Of several places that come at once the last counts.
         """
 
 def add_AirQualityServiceServicer_to_server(servicer: AirQualityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

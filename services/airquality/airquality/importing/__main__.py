@@ -17,6 +17,7 @@ from airquality.importing.publishers import Unreadable, airnow, epa_daily, opena
 from airquality.importing.rows import Chunk, Chunks, readings_of
 from airquality.importing.tables import Mapped, read
 from airquality.intervals import microseconds, zone_of
+from airquality.live import outbox
 from airquality.readings import Taken
 from airquality.recorder import Recorder
 from airquality.repository import AirQualityRepository
@@ -32,7 +33,7 @@ class Importer:
 
     def __init__(self, database: Postgres, tenant: str) -> None:
         self._repository = AirQualityRepository(database)
-        self._recorder = Recorder(database)
+        self._recorder = Recorder(database, outbox.append_recent)
         self._tenant = tenant
         self._numbers: dict[str, int] = {}
         self.stored = self.changed = 0

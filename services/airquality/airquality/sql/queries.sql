@@ -492,3 +492,80 @@ FROM airquality.readings
 WHERE station_id = $1::int AND pollutant = $2::smallint AND averaging_period = $3::smallint
   AND time >= $4::timestamptz AND time < $5::timestamptz
 ORDER BY time;
+
+-- name: describe_stations
+-- What events say of some stations, whosever they are.
+SELECT id, tenant_id, station_id, provider, lat, lng FROM airquality.describe_stations($1::int[]);
+
+-- name: append_events
+-- Adds events in the transaction that stores their readings, as its last statement: from here to the commit no other
+-- transaction can. Whoever listens is told at the commit.
+WITH last AS (
+  UPDATE airquality.last_event SET position = position + cardinality($1::bytea[]) RETURNING position
+), added AS (
+  INSERT INTO airquality.outbox (position, payload)
+  SELECT last.position - cardinality($1::bytea[]) + given.place, given.payload
+  FROM last CROSS JOIN unnest($1::bytea[]) WITH ORDINALITY AS given (payload, place)
+)
+SELECT pg_notify('geomesh_airquality_outbox', '') FROM last;
+
+-- name: find_events
+-- Events after a position, in order.
+SELECT position, payload FROM airquality.outbox WHERE position > $1::int8 ORDER BY position LIMIT $2::int;
+
+-- name: find_event_bounds
+-- The positions of the first event that is kept and of the last one that was ever stored.
+SELECT coalesce((SELECT min(position) FROM airquality.outbox), last_event.position + 1) AS first,
+       last_event.position AS last
+FROM airquality.last_event;
+
+-- name: forget_events
+-- Removes events that were handed on, up to a position, and are older than some seconds.
+DELETE FROM airquality.outbox
+WHERE position <= $1::int8 AND stored_at < clock_timestamp() - interval '1 second' * $2::float8;
+
+-- name: lead_relay
+-- Makes this session the one that relays events, unless another one is.
+SELECT pg_try_advisory_lock(hashtext('geomesh_airquality_relay'));
+
+-- name: find_watched
+-- Whose stations with some ids are: the tenant's own come last, so that they count.
+SELECT station_id, tenant_id
+FROM airquality.stations
+WHERE tenant_id IN ($1::text, 'public') AND station_id = ANY ($2::text[])
+ORDER BY tenant_id <> 'public';
+
+-- name: snapshot_watched
+-- The stations in a box, or with some ids ($6), that a tenant sees, each with the newest reading of every series that
+-- began after $7 and has a pollutant of $8; and the position of the last event that this includes. It is one statement,
+-- and so one view of the database: every event up to this position is in it and none after.
+WITH found AS (
+  SELECT stations.id, stations.tenant_id, stations.station_id, stations.provider, stations.name, stations.agency,
+         stations.lat, stations.lng
+  FROM airquality.stations
+  WHERE stations.tenant_id IN ($1::text, 'public')
+    AND CASE WHEN $6::text[] IS NOT NULL THEN stations.station_id = ANY ($6::text[])
+        ELSE stations.lat BETWEEN $4::float8 AND $5::float8
+          AND CASE WHEN $2::float8 <= $3::float8 THEN stations.lng BETWEEN $2::float8 AND $3::float8
+                   ELSE stations.lng >= $2::float8 OR stations.lng <= $3::float8 END
+        END
+  LIMIT $9::int
+)
+SELECT last_event.position, found.id, found.tenant_id, found.station_id, found.provider, found.name, found.agency,
+       found.lat, found.lng, newest.pollutant, newest.averaging_period, newest.time, newest.value, newest.unit
+FROM airquality.last_event
+LEFT JOIN found ON true
+LEFT JOIN LATERAL (
+  SELECT series.pollutant, series.averaging_period, latest.time, latest.value, latest.unit
+  FROM airquality.series
+  CROSS JOIN LATERAL (
+    SELECT readings.time, readings.value, readings.unit
+    FROM airquality.readings
+    WHERE readings.station_id = series.station_id AND readings.pollutant = series.pollutant
+      AND readings.averaging_period = series.averaging_period AND readings.time >= $7::timestamptz
+    ORDER BY readings.time DESC
+    LIMIT 1
+  ) AS latest
+  WHERE series.station_id = found.id AND ($8::smallint[] IS NULL OR series.pollutant = ANY ($8::smallint[]))
+) AS newest ON true
+ORDER BY found.id;
