@@ -1,5 +1,6 @@
 """A real air-quality service on a database of its own, callers of several tenants, and a geocoder beside it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,13 +11,9 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import SecretStr
 
-from airquality.archive import Archive
-from airquality.conditions import CurrentConditions
-from airquality.ingest import Ingest
-from airquality.repository import AirQualityRepository
-from airquality.servicer import AirQualityServicer
+from airquality.events import EventBatch, StoredReading
 from airquality.settings import Settings
-from airquality.stations import Stations
+from airquality.wiring import assemble
 from geomesh.airquality.v1 import airquality_pb2 as pb
 from geomesh.airquality.v1 import airquality_pb2_grpc
 from geomesh.geocoder.v1 import geocoder_pb2, geocoder_pb2_grpc
@@ -133,6 +130,30 @@ class Geocoder(geocoder_pb2_grpc.GeocoderServiceServicer):
         return reply
 
 
+class Events:
+    """A stream of events that a test speaks into."""
+
+    def __init__(self) -> None:
+        self._batches: asyncio.Queue[EventBatch] = asyncio.Queue()
+        self._count = 0
+
+    def tell(self, *readings: StoredReading) -> None:
+        """Tells of readings that were stored together."""
+        self._count += 1
+        self._batches.put_nowait(EventBatch(str(self._count), readings))
+
+    async def follow(self, after: str) -> AsyncIterator[EventBatch]:
+        """Yields every batch."""
+        while True:
+            yield await self._batches.get()
+
+
+@pytest.fixture
+async def events() -> Events:
+    """What the service follows."""
+    return Events()
+
+
 @pytest.fixture
 async def database(database_url: Callable[[str], str]) -> AsyncIterator[Postgres]:
     """The migrated, empty database in the service's own role."""
@@ -156,7 +177,7 @@ async def geocoder() -> AsyncIterator[tuple[Geocoder, int]]:
 
 @pytest.fixture
 async def as_tenant(
-    issuer: tuple[Issuer, int], database: Postgres, geocoder: tuple[Geocoder, int], redis_url: str
+    issuer: tuple[Issuer, int], database: Postgres, geocoder: tuple[Geocoder, int], redis_url: str, events: "Events"
 ) -> AsyncIterator[As]:
     """Returns callers of a server that runs the service as `python -m airquality` does, one for each tenant."""
     tokens, port = issuer
@@ -166,23 +187,14 @@ async def as_tenant(
         auth_address=f"127.0.0.1:{port}",
         redis_url=SecretStr(redis_url),
         drain_notice_seconds=0,
+        transaction_rows=5,
     )
-    repository, cache = AirQualityRepository(database), Cache(settings)
-    stations = Stations(repository)
-    upstream = Upstream(f"127.0.0.1:{geocoder[1]}", "geocoder")
-    servicer = AirQualityServicer(
-        settings,
-        stations=stations,
-        ingest=Ingest(repository, transaction_rows=5),
-        conditions=CurrentConditions(
-            repository, max_age_seconds=settings.max_age_seconds, radius_meters=settings.current_radius_meters
-        ),
-        archive=Archive(repository, stations),
-        cache=cache,
-        geocoder=geocoder_pb2_grpc.GeocoderServiceStub(upstream.channel),
+    upstream, cache = Upstream(f"127.0.0.1:{geocoder[1]}", "geocoder"), Cache(settings)
+    servicer, parts = assemble(
+        settings, database, cache, geocoder_pb2_grpc.GeocoderServiceStub(upstream.channel), events
     )
     stub = airquality_pb2_grpc.AirQualityServiceStub
-    async with callers(Caller, stub, tokens, settings, servicer, [cache, upstream]) as caller:
+    async with callers(Caller, stub, tokens, settings, servicer, [cache, upstream, *parts]) as caller:
         yield caller
 
 

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from geomesh.airquality.v1 import airquality_pb2 as geomesh_dot_airquality_dot_v1_dot_airquality__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -84,6 +85,11 @@ class AirQualityServiceStub:
                 '/geomesh.airquality.v1.AirQualityService/ListIndices',
                 request_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListIndicesRequest.SerializeToString,
                 response_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListIndicesResponse.FromString,
+                _registered_method=True)
+        self.GetTile = channel.unary_unary(
+                '/geomesh.airquality.v1.AirQualityService/GetTile',
+                request_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.GetTileRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
 
 
@@ -172,6 +178,15 @@ class AirQualityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTile(self, request, context):
+        """Returns a tile of the air in Web Mercator: as `{y}.png` a heat map of 256 × 256 pixels in the official colours of the
+        index, transparent where no station is near enough; as `{y}.mvt` a vector tile with the layers `contours` (areas of
+        one category) and `stations`. It has an entity tag, and a request whose `if-none-match` names it is answered with 304.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AirQualityServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -224,6 +239,11 @@ def add_AirQualityServiceServicer_to_server(servicer, server):
                     servicer.ListIndices,
                     request_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListIndicesRequest.FromString,
                     response_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListIndicesResponse.SerializeToString,
+            ),
+            'GetTile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTile,
+                    request_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.GetTileRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -497,6 +517,33 @@ class AirQualityService:
             '/geomesh.airquality.v1.AirQualityService/ListIndices',
             geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListIndicesRequest.SerializeToString,
             geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListIndicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.airquality.v1.AirQualityService/GetTile',
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.GetTileRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

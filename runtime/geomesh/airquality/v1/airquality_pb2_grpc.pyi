@@ -5,6 +5,7 @@ Readings of air-quality stations, and what they say about the air at a place and
 
 from collections import abc as _abc
 from geomesh.airquality.v1 import airquality_pb2 as _airquality_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -70,6 +71,11 @@ class AirQualityServiceStub:
     """Computes the index of concentrations that the caller brings. Each item gets its own result or error, in order."""
     ListIndices: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.ListIndicesRequest, _airquality_pb2.ListIndicesResponse]
     """Lists the supported indices with every version of their tables: bands, colours, breakpoints and sources."""
+    GetTile: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.GetTileRequest, _httpbody_pb2.HttpBody]
+    """Returns a tile of the air in Web Mercator: as `{y}.png` a heat map of 256 × 256 pixels in the official colours of the
+    index, transparent where no station is near enough; as `{y}.mvt` a vector tile with the layers `contours` (areas of
+    one category) and `stations`. It has an entity tag, and a request whose `if-none-match` names it is answered with 304.
+    """
 
 @_typing.type_check_only
 class AirQualityServiceAsyncStub(AirQualityServiceStub):
@@ -113,6 +119,11 @@ class AirQualityServiceAsyncStub(AirQualityServiceStub):
     """Computes the index of concentrations that the caller brings. Each item gets its own result or error, in order."""
     ListIndices: _aio.UnaryUnaryMultiCallable[_airquality_pb2.ListIndicesRequest, _airquality_pb2.ListIndicesResponse]  # type: ignore[assignment]
     """Lists the supported indices with every version of their tables: bands, colours, breakpoints and sources."""
+    GetTile: _aio.UnaryUnaryMultiCallable[_airquality_pb2.GetTileRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Returns a tile of the air in Web Mercator: as `{y}.png` a heat map of 256 × 256 pixels in the official colours of the
+    index, transparent where no station is near enough; as `{y}.mvt` a vector tile with the layers `contours` (areas of
+    one category) and `stations`. It has an entity tag, and a request whose `if-none-match` names it is answered with 304.
+    """
 
 class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
     """Stores what stations measure and answers what the air is like. Times are UTC, intervals are [start_time, end_time)."""
@@ -213,5 +224,16 @@ class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_airquality_pb2.ListIndicesResponse, _abc.Awaitable[_airquality_pb2.ListIndicesResponse]]:
         """Lists the supported indices with every version of their tables: bands, colours, breakpoints and sources."""
+
+    @_abc_1.abstractmethod
+    def GetTile(
+        self,
+        request: _airquality_pb2.GetTileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """Returns a tile of the air in Web Mercator: as `{y}.png` a heat map of 256 × 256 pixels in the official colours of the
+        index, transparent where no station is near enough; as `{y}.mvt` a vector tile with the layers `contours` (areas of
+        one category) and `stations`. It has an entity tag, and a request whose `if-none-match` names it is answered with 304.
+        """
 
 def add_AirQualityServiceServicer_to_server(servicer: AirQualityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
