@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from bench import air, auth, edge, entities, footprint, geocoding, limits, profile, report, tls
+from bench import air, anywhere, auth, edge, entities, footprint, geocoding, limits, profile, report, tls
 from bench.load import binary
 from bench.mesh import Mesh, mesh, settle
 
@@ -20,6 +20,8 @@ ONE_REPLICA: dict[str, Callable[[Mesh], Iterator[report.Row]]] = {
     "tls": tls.rest,
     "limits": limits.rows,
     "conditions": air.conditions,
+    "present": anywhere.present,
+    "tiles": anywhere.tiles,
     "geocoding": geocoding.rows,
     "entities": entities.rows,
     "ingest": air.ingest,

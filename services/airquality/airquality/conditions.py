@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Protocol
 from airquality.assessment import Assessment, assess
 from airquality.contributions import Report, contribution_of
 from airquality.index import has_table
-from airquality.interpolation import REACH_METERS, positions
+from airquality.interpolation import REACH_METERS, Floats, positions
 from airquality.standards import Standard
 from airquality.stations import Station
 from airquality.surface import PollutantCondition, Surface
@@ -110,19 +110,23 @@ class CurrentConditions:
             NotFound: No station is near enough, or none that is has reported recently enough.
         """
         radius_meters = radius_meters or self._radius_meters
-        surfaces = None
+        place = positions(lat, lng)
+        pollutants: tuple[PollutantCondition, ...] = ()
         if is_now and self._latest is not None:
-            surfaces = await self._latest.surfaces(tenant, standard, at)
-        if surfaces is None:
+            held = await self._latest.surfaces(tenant, standard, at)
+            pollutants = _found(held or (), place, radius_meters)
+        if not pollutants:  # what was stored a moment ago may not be held yet
             reach = max(radius_meters, REACH_METERS)
             reports = await self._store.find_conditions(tenant, lat, lng, at, reach, self._max_age_seconds)
-            surfaces = surfaces_of(standard, reports)
-        place = positions(lat, lng)
-        pollutants = tuple(found for each in surfaces if (found := each.at(place, radius_meters)))
+            pollutants = _found(surfaces_of(standard, reports), place, radius_meters)
         if not pollutants:
             nearest = await self._store.find_nearest_reporter(tenant, lat, lng, at)
             raise NotFound(Reason.NO_DATA_NEARBY, explain_absence(nearest, at, radius_meters, self._max_age_seconds))
         return Conditions(lat, lng, at, _assess(standard, version, pollutants), pollutants)
+
+
+def _found(surfaces: Sequence[Surface], place: Floats, radius_meters: float) -> tuple[PollutantCondition, ...]:
+    return tuple(found for each in surfaces if (found := each.at(place, radius_meters)))
 
 
 def check_moment(at: datetime, now: datetime) -> None:

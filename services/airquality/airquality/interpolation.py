@@ -176,7 +176,7 @@ def interpolate(distances_meters: Floats, between_meters: Floats, values: Floats
     middle, spread = float(weights @ z), _NORMAL_80 * math.sqrt(variance)
     low = max(0.0, math.exp(middle - spread) - scale.offset)
     high = math.exp(middle + spread) - scale.offset
-    value = max(0.0, math.exp(middle) - scale.offset) if count > 1 else float(values[0])
+    value = max(0.0, math.exp(middle) - scale.offset if count > 1 else float(values[0]))
     return Estimate(
         value, tuple(weights.tolist()), low, high, (high - low) / (2.0 * _NORMAL_80), _deviation(weights, values)
     )
