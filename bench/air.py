@@ -71,6 +71,7 @@ def ingest(mesh: Mesh) -> Iterator[Row]:
 
 
 async def places_of(mesh: Mesh) -> list[tuple[float, float]]:
+    """Returns where stations are that reported nearly every time of the sample."""
     connection = await asyncpg.connect(mesh.stack.owner_dsn())
     try:
         # Stations that reported nearly every time, so that nearly every question has an answer.

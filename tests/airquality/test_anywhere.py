@@ -50,7 +50,13 @@ def fresh(value: float, minutes: float = 30.0, **more: Any) -> pb.Reading:
 
 def told(value: float, minutes: float = 20.0, tenant: str = "public", **more: Any) -> StoredReading:
     """Returns the event of a reading that came in."""
-    fields = {"station_id": "here", "lat": 40.0, "lng": -100.0, "pollutant": PM25, "unit": "µg/m³"} | more
+    fields: dict[str, Any] = {
+        "station_id": "here",
+        "lat": 40.0,
+        "lng": -100.0,
+        "pollutant": PM25,
+        "unit": "µg/m³",
+    } | more
     return StoredReading(
         tenant=tenant, value=value, time=now() - timedelta(minutes=minutes), averaging_period=NOWCAST, **fields
     )

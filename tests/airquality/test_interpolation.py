@@ -84,7 +84,7 @@ def test_over_the_antimeridian_and_the_pole_stations_are_near() -> None:
 
 def test_distances_are_those_on_the_ellipsoid() -> None:
     # Paris to Brussels by Karney's method, as PostGIS's ST_Distance on geography gives it.
-    chord = np.linalg.norm(positions(48.8566, 2.3522) - positions(50.8503, 4.3517), keepdims=True)
+    chord = np.array(np.linalg.norm(positions(48.8566, 2.3522) - positions(50.8503, 4.3517)))
     assert along_the_ground(chord) == pytest.approx(264_300, abs=300)
 
 
