@@ -14,8 +14,8 @@ import httpx
 from PIL import Image
 
 _ZOOM: Final = 5
-_COLUMNS: Final = range(4, 8)
-_ROWS: Final = range(10, 13)
+_COLUMNS: Final = range(4, 7)
+_ROWS: Final = range(11, 13)
 _SIZE: Final = 256
 _GROUND: Final = (246, 246, 244, 255)
 
