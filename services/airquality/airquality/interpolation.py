@@ -253,4 +253,7 @@ def _height(quadratic: float, count: int, scale: Scale) -> float:
 def _deviation(weights: Floats, values: Floats) -> float | None:
     if len(weights) == 1:
         return None
-    return math.sqrt(max(0.0, float(weights @ (values - weights @ values) ** 2)))
+    mean = float(weights @ values)
+    return math.sqrt(
+        sum(weight * (value - mean) ** 2 for weight, value in zip(weights.tolist(), values.tolist(), strict=True))
+    )

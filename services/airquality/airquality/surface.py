@@ -1,5 +1,6 @@
 """One pollutant over the ground at one moment: what stations said of it, and what that makes between them."""
 
+import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -20,13 +21,14 @@ from airquality.interpolation import (
     positions,
     scale_of,
 )
+from airquality.stations import Station
 from airquality.units import AveragingPeriod, Pollutant
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# Below this share a station says nothing that a reader could see.
-_LEAST_WEIGHT: Final = 5e-4
+# Below this share a station says next to nothing; it counts for the value, and is not listed.
+_LEAST_WEIGHT: Final = 0.01
 
 
 class PollutantCondition(NamedTuple):
@@ -65,7 +67,6 @@ class _Layer:
     def __init__(self, parts: Sequence[Contribution]) -> None:
         self.parts = parts
         self.values = np.array([each.value for each in parts])
-        self.hourly = np.array([np.nan if each.hourly_value is None else each.hourly_value for each in parts])
         self.places = positions([each.station.lat for each in parts], [each.station.lng for each in parts])
         self.tree = cKDTree(self.places)
 
@@ -74,7 +75,9 @@ class _Layer:
 
         Where there are fewer the distance is infinite and the number that of the last station.
         """
-        distances, found = self.tree.query(place, k=range(1, count + 1), distance_upper_bound=reach_meters)
+        # A number is looked up faster than a range, but of one station makes no array.
+        wanted = count if count > 1 else [1]
+        distances, found = self.tree.query(place, k=wanted, distance_upper_bound=reach_meters)
         return along_the_ground(np.asarray(distances)), np.minimum(np.asarray(found), len(self.parts) - 1)
 
 
@@ -157,17 +160,21 @@ class Surface:
         parts = []
         for place in kept:
             part = layer.parts[chosen[place]]
-            parts.append(part._replace(station=part.station._replace(distance_meters=meters[place])))
+            # As _replace does, at a quarter of its cost, which is paid for every station of every reply.
+            at = part.station
+            station = Station(at.station_id, at.provider, at.name, at.agency, at.lat, at.lng, at.id, meters[place])
+            parts.append(Contribution(station, *part[1:]))
         weights = [estimate.weights[place] for place in kept]
         total = sum(weights)
-        hourly = self._hourly(layer.hourly[found[kept]], np.array(weights))
+        hourly = self._hourly(parts, weights)
         return PollutantCondition(
             self.pollutant, estimate._replace(weights=tuple(each / total for each in weights)), tuple(parts), hourly
         )
 
-    def _hourly(self, values: Floats, weights: Floats) -> float | None:
-        present = np.isfinite(values)
-        if not present.any():
-            return None
-        z = np.log(np.maximum(values[present], 0.0) + self._scale.offset)
-        return max(0.0, float(np.exp(z @ weights[present] / weights[present].sum())) - self._scale.offset)
+    def _hourly(self, parts: Sequence[Contribution], weights: Sequence[float]) -> float | None:
+        total = logarithm = 0.0
+        for part, weight in zip(parts, weights, strict=True):
+            if part.hourly_value is not None and math.isfinite(part.hourly_value):
+                total += weight
+                logarithm += weight * math.log(max(part.hourly_value, 0.0) + self._scale.offset)
+        return max(0.0, math.exp(logarithm / total) - self._scale.offset) if total else None
