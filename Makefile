@@ -4,10 +4,10 @@ PYTHON := .venv/bin/python
 LOCAL := $(PYTHON) -m geomesh_local
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap up down status logs migrate load certs replay protos check test test-slow bench clean
+.PHONY: help bootstrap up down status logs migrate load certs replay protos check test test-slow evaluate-interpolation bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' Makefile
 
 up: bootstrap ## Install what is missing, migrate, load, start everything, and print what to try
 	@$(LOCAL) up
@@ -48,6 +48,9 @@ test: bootstrap ## Run the tests on stores and a mesh of their own
 
 test-slow: bootstrap ## Run the tests that take longer than the suite can wait for
 	@$(PYTHON) -m pytest -m slow
+
+evaluate-interpolation: bootstrap ## Leave each station out in turn and tell how well its air is estimated
+	@$(PYTHON) -m airquality.evaluate_interpolation
 
 bench: bootstrap ## Measure, print one table of ratios, and write docs/benchmarks.md
 	@$(PYTHON) -m bench

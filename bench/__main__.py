@@ -10,6 +10,7 @@ from functools import partial
 from bench import (
     accounts,
     air,
+    anywhere,
     auth,
     edge,
     entities,
@@ -35,6 +36,8 @@ ONE_REPLICA: dict[str, Callable[[Mesh], Iterator[report.Row]]] = {
     "tls": tls.rest,
     "limits": limits.rows,
     "conditions": air.conditions,
+    "present": anywhere.present,
+    "tiles": anywhere.tiles,
     "geocoding": geocoding.rows,
     "entities": entities.rows,
     "ingest": air.ingest,

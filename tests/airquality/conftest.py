@@ -11,16 +11,9 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import SecretStr
 
-from airquality.archive import Archive
-from airquality.conditions import CurrentConditions
-from airquality.ingest import Ingest
-from airquality.live import outbox
-from airquality.live.wiring import Live
-from airquality.recorder import Recorder
-from airquality.repository import AirQualityRepository
-from airquality.servicer import AirQualityServicer
+from airquality.events import EventBatch, StoredReading
 from airquality.settings import Settings
-from airquality.stations import Stations
+from airquality.wiring import assemble
 from geomesh.airquality.v1 import airquality_pb2 as pb
 from geomesh.airquality.v1 import airquality_pb2_grpc
 from geomesh.geocoder.v1 import geocoder_pb2, geocoder_pb2_grpc
@@ -178,6 +171,30 @@ class Geocoder(geocoder_pb2_grpc.GeocoderServiceServicer):
         return reply
 
 
+class Events:
+    """A stream of events that a test speaks into."""
+
+    def __init__(self) -> None:
+        self._batches: asyncio.Queue[EventBatch] = asyncio.Queue()
+        self._count = 0
+
+    def tell(self, *readings: StoredReading) -> None:
+        """Tells of readings that were stored together."""
+        self._count += 1
+        self._batches.put_nowait(EventBatch(str(self._count), readings))
+
+    async def follow(self, after: str) -> AsyncIterator[EventBatch]:
+        """Yields every batch."""
+        while True:
+            yield await self._batches.get()
+
+
+@pytest.fixture
+async def events() -> Events:
+    """What the service follows."""
+    return Events()
+
+
 @pytest.fixture
 async def database(database_url: Callable[[str], str]) -> AsyncIterator[Postgres]:
     """The migrated, empty database in the service's own role."""
@@ -206,6 +223,7 @@ async def as_tenant(
     geocoder: tuple[Geocoder, int],
     database_url: Callable[[str], str],
     redis_url: str,
+    events: "Events",
 ) -> AsyncIterator[As]:
     """Returns callers of a server that runs the service as `python -m airquality` does, one for each tenant."""
     tokens, port = issuer
@@ -216,27 +234,17 @@ async def as_tenant(
         postgres_dsn=SecretStr(database_url("airquality")),
         redis_url=SecretStr(redis_url),
         drain_notice_seconds=0,
+        transaction_rows=5,
         watch_heartbeat_seconds=0.5,
         watch_stall_seconds=STALL_SECONDS,
         watch_waiting_updates=4,
     )
-    repository, cache, live = AirQualityRepository(database), Cache(settings), Live(settings, database)
-    stations = Stations(repository)
-    upstream = Upstream(f"127.0.0.1:{geocoder[1]}", "geocoder")
-    servicer = AirQualityServicer(
-        settings,
-        stations=stations,
-        ingest=Ingest(Recorder(database, outbox.append), transaction_rows=5),
-        conditions=CurrentConditions(
-            repository, max_age_seconds=settings.max_age_seconds, radius_meters=settings.current_radius_meters
-        ),
-        archive=Archive(repository, stations),
-        cache=cache,
-        geocoder=geocoder_pb2_grpc.GeocoderServiceStub(upstream.channel),
-        watching=live.watching,
+    upstream, cache = Upstream(f"127.0.0.1:{geocoder[1]}", "geocoder"), Cache(settings)
+    servicer, parts = assemble(
+        settings, database, cache, geocoder_pb2_grpc.GeocoderServiceStub(upstream.channel), events
     )
     stub = airquality_pb2_grpc.AirQualityServiceStub
-    async with callers(Caller, stub, tokens, settings, servicer, [cache, upstream, *live.dependencies]) as caller:
+    async with callers(Caller, stub, tokens, settings, servicer, [cache, upstream, *parts]) as caller:
         yield caller
 
 

@@ -132,28 +132,33 @@ async def test_an_hour_of_high_ozone_counts_beside_the_nowcast(acme: Caller) -> 
     assert only(found, O3).basis == pb.BASIS_NOWCAST_REPORTED
 
 
-async def test_stations_count_by_the_inverse_square_of_their_distance(acme: Caller) -> None:
-    await acme.register(station("near", lat=40.1), station("far", lat=39.8))
+async def test_the_nearer_station_counts_more_and_the_interval_says_how_sure_it_is(acme: Caller) -> None:
+    await acme.register(station("near", lat=40.1), station("far", lat=39.2))
     nowcast = {"averaging_period": pb.AVERAGING_PERIOD_NOWCAST}
     await acme.ingest(reading(0, 10.0, "near", **nowcast), reading(0, 60.0, "far", **nowcast))
     found = await acme.current()
     condition = only(found)
-    assert condition.concentration == pytest.approx(20.0, abs=0.1)
-    assert condition.standard_deviation == pytest.approx(20.0, abs=0.1)
-    assert [each.station_id for each in condition.contributions] == ["near", "far"]
-    assert sum(each.weight for each in condition.contributions) == pytest.approx(1.0)
+    near, far = condition.contributions
+    assert near.station_id == "near"
+    assert near.weight > far.weight > 0
+    assert near.weight + far.weight == pytest.approx(1.0)
+    assert near.time == stamp(0)
+    # The logarithms of what exceeds -6 µg/m³ are what is averaged.
+    assert condition.concentration == pytest.approx(16.0**near.weight * 66.0**far.weight - 6.0)
+    assert condition.interval_low < condition.concentration < condition.interval_high
+    width = condition.interval_high - condition.interval_low
+    assert condition.standard_error == pytest.approx(width / 2 / 1.2816, rel=1e-3)
     assert [each.station_id for each in found.stations] == ["near", "far"]
-    assert found.stations[0].distance_meters == pytest.approx(11_104, abs=5)
 
 
 async def test_at_a_station_its_own_value_is_the_answer(acme: Caller) -> None:
-    await acme.register(station("near", lat=40.001), station("far", lat=40.01))
+    await acme.register(station("here"), station("far", lat=40.01))
     nowcast = {"averaging_period": pb.AVERAGING_PERIOD_NOWCAST}
-    await acme.ingest(reading(0, 10.0, "near", **nowcast), reading(0, 60.0, "far", **nowcast))
+    await acme.ingest(reading(0, 10.0, "here", **nowcast), reading(0, 60.0, "far", **nowcast))
     condition = only(await acme.current())
-    assert condition.concentration == 10.0
+    assert condition.concentration == pytest.approx(10.0)
+    assert len(condition.contributions) == 1
     assert not condition.HasField("standard_deviation")
-    assert [each.station_id for each in condition.contributions] == ["near"]
 
 
 async def test_units_are_brought_together(acme: Caller) -> None:

@@ -1,15 +1,7 @@
 """Wires and runs the air-quality service."""
 
-from airquality.archive import Archive
-from airquality.conditions import CurrentConditions
-from airquality.ingest import Ingest
-from airquality.live import outbox
-from airquality.live.wiring import Live
-from airquality.recorder import Recorder
-from airquality.repository import AirQualityRepository
-from airquality.servicer import AirQualityServicer
 from airquality.settings import Settings
-from airquality.stations import Stations
+from airquality.wiring import assemble
 from geomesh.geocoder.v1.geocoder_pb2_grpc import GeocoderServiceStub
 from meshkit.cache import Cache
 from meshkit.channels import Upstream
@@ -24,19 +16,8 @@ async def main() -> None:
     # Conditions at a point cost about as much as asking Redis for them, and most points are asked for once.
     database, cache = Postgres(settings), Cache(settings, share_once_asked=False)
     geocoder = Upstream(settings.geocoder_address, "geocoder", certificates=Certificates.of(settings))
-    repository, live = AirQualityRepository(database), Live(settings, database)
-    stations, age = Stations(repository), settings.max_age_seconds
-    servicer = AirQualityServicer(
-        settings,
-        stations=stations,
-        ingest=Ingest(Recorder(database, outbox.append), transaction_rows=settings.transaction_rows),
-        conditions=CurrentConditions(repository, max_age_seconds=age, radius_meters=settings.current_radius_meters),
-        archive=Archive(repository, stations),
-        cache=cache,
-        geocoder=GeocoderServiceStub(geocoder.channel),
-        watching=live.watching,
-    )
-    await serve(settings, servicers=[servicer], dependencies=[database, cache, geocoder, *live.dependencies])
+    servicer, parts = assemble(settings, database, cache, GeocoderServiceStub(geocoder.channel))
+    await serve(settings, servicers=[servicer], dependencies=[database, cache, geocoder, *parts])
 
 
 run(main)

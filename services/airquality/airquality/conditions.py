@@ -8,30 +8,17 @@ from typing import Final, NamedTuple, Protocol
 
 from airquality.assessment import Assessment, assess
 from airquality.averages import Basis
-from airquality.contributions import NO_RULE, Contribution, Report, Wanted, contribution_of, wanted_of
+from airquality.contributions import NO_RULE, Report, Wanted, contribution_of, wanted_of
 from airquality.index import has_table
-from airquality.interpolation import Estimate, interpolate
+from airquality.interpolation import REACH_METERS, Floats, positions
 from airquality.overall import NAMES, describe
 from airquality.standards import Standard, Version
 from airquality.stations import Station
+from airquality.surface import PollutantCondition, Surface
 from airquality.units import Pollutant
 from meshkit.errors import InvalidInput, NotFound, Reason
 
 _HOUR_SECONDS: Final = 3600
-
-
-class PollutantCondition(NamedTuple):
-    """One pollutant at a place.
-
-    Attributes:
-        pollutant: The pollutant.
-        estimate: The concentration in its usual unit.
-        contributions: What it rests on, the nearest station first, one for each weight of `estimate`.
-    """
-
-    pollutant: Pollutant
-    estimate: Estimate
-    contributions: tuple[Contribution, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +59,36 @@ class ConditionStore(Protocol):
         """Returns the nearest station of all, or None when there is none."""
 
 
+class LatestSurfaces(Protocol):
+    """What every station says now."""
+
+    async def surfaces(self, tenant: str, standard: Standard, version: int, now: datetime) -> Sequence[Surface] | None:
+        """Returns the surface of each pollutant for a tenant, or None as long as that is not known."""
+
+
 class CurrentConditions:
     """Answers what the air is like."""
 
-    def __init__(self, store: ConditionStore, *, max_age_seconds: float, radius_meters: float) -> None:
+    def __init__(
+        self,
+        store: ConditionStore,
+        *,
+        max_age_seconds: float,
+        radius_meters: float,
+        latest: LatestSurfaces | None = None,
+    ) -> None:
         """Makes it.
 
         Args:
             store: Where reports come from.
             max_age_seconds: Time after the end of its period for which a reading stands for the air.
-            radius_meters: How far a station may be where the caller does not say.
+            radius_meters: How far the nearest station may be where the caller does not say.
+            latest: What every station says now; without it the store is asked for the present too.
         """
         self._store = store
         self._max_age_seconds = max_age_seconds
         self._radius_meters = radius_meters
+        self._latest = latest
 
     async def at(
         self,
@@ -97,20 +100,43 @@ class CurrentConditions:
         standard: Standard,
         version: int,
         radius_meters: float | None = None,
+        is_now: bool = False,
     ) -> Conditions:
         """Returns the air at a place and moment.
+
+        Args:
+            tenant: Whose own stations count beside the public ones.
+            lat: Latitude in degrees.
+            lng: Longitude in degrees.
+            at: The moment.
+            standard: The index.
+            version: The place in its versions of the one to use.
+            radius_meters: How far the nearest station may be.
+            is_now: Whether the moment is the present, which need not be asked of the store.
 
         Raises:
             NotFound: No station is near enough, or none that is has reported recently enough.
         """
         radius_meters = radius_meters or self._radius_meters
-        wanted = wanted_of(standard.versions[version])
-        reports = await self._store.find_conditions(tenant, lat, lng, at, radius_meters, self._max_age_seconds, wanted)
-        pollutants = conditions_of(standard.versions[version], reports)
+        place = positions(lat, lng)
+        pollutants: tuple[PollutantCondition, ...] = ()
+        if is_now and self._latest is not None:
+            held = await self._latest.surfaces(tenant, standard, version, at)
+            pollutants = _found(held or (), place, radius_meters)
+        if not pollutants:  # what was stored a moment ago may not be held yet
+            reach = max(radius_meters, REACH_METERS)
+            chosen = standard.versions[version]
+            wanted = wanted_of(chosen)
+            reports = await self._store.find_conditions(tenant, lat, lng, at, reach, self._max_age_seconds, wanted)
+            pollutants = _found(surfaces_of(chosen, reports), place, radius_meters)
         if not pollutants:
             nearest = await self._store.find_nearest_reporter(tenant, lat, lng, at)
             raise NotFound(Reason.NO_DATA_NEARBY, explain_absence(nearest, at, radius_meters, self._max_age_seconds))
         return Conditions(lat, lng, at, _assess(standard, version, pollutants), pollutants)
+
+
+def _found(surfaces: Sequence[Surface], place: Floats, radius_meters: float) -> tuple[PollutantCondition, ...]:
+    return tuple(found for each in surfaces if (found := each.at(place, radius_meters)))
 
 
 def check_moment(at: datetime, now: datetime) -> None:
@@ -123,17 +149,15 @@ def check_moment(at: datetime, now: datetime) -> None:
         raise InvalidInput("at", f"must not be in the future; it is {now:%Y-%m-%dT%H:%M:%SZ} now")
 
 
-def conditions_of(version: Version, reports: Sequence[Report]) -> tuple[PollutantCondition, ...]:
-    """Returns each pollutant's concentration at the place around which these reports come from, in their order."""
+def surfaces_of(version: Version, reports: Sequence[Report]) -> tuple[Surface, ...]:
+    """Returns the surface of each pollutant from reports that come by pollutant, then by station."""
     found = []
     for code, of_pollutant in groupby(reports, key=lambda report: report.pollutant):
         pollutant = Pollutant(code)
-        by_station = [list(group) for _, group in groupby(of_pollutant, key=lambda report: report.station.id)]
-        contributions = [
-            contribution for group in by_station if (contribution := contribution_of(version, pollutant, group))
-        ]
-        if contributions:
-            found.append(_combine(pollutant, contributions))
+        by_station = (list(group) for _, group in groupby(of_pollutant, key=lambda report: report.station.id))
+        parts = [part for group in by_station if (part := contribution_of(version, pollutant, group))]
+        if parts:
+            found.append(Surface(pollutant, parts))
     return tuple(found)
 
 
@@ -172,14 +196,6 @@ def explain_absence(nearest: NearestReporter | None, at: datetime, radius_meters
     )
 
 
-def _combine(pollutant: Pollutant, contributions: Sequence[Contribution]) -> PollutantCondition:
-    sound = [each for each in contributions if each.basis != Basis.AVERAGE_INCOMPLETE]
-    contributions = sound or contributions
-    distances = [each.station.distance_meters or 0.0 for each in contributions]
-    estimate = interpolate(distances, [each.value for each in contributions])
-    return PollutantCondition(pollutant, estimate, tuple(contributions[: len(estimate.weights)]))
-
-
 def _counts(version: Version, found: PollutantCondition) -> bool:
     """Tells whether a concentration counts for an index, which one of too few hours does not where several must."""
     demanding = version.requirement.minimum > 1 or version.requirement.all_of
@@ -199,13 +215,8 @@ def _assess(standard: Standard, version: int, pollutants: Sequence[PollutantCond
             periods.append(period)
             values.append(each.estimate.value)
         for other in chosen.rules.get(each.pollutant, NO_RULE).also:
-            known = [
-                (part.station.distance_meters or 0.0, part.others[other])
-                for part in each.contributions
-                if other in part.others
-            ]
-            if known:
+            if other in each.others:
                 codes.append(each.pollutant)
                 periods.append(other)
-                values.append(interpolate([pair[0] for pair in known], [pair[1] for pair in known]).value)
+                values.append(each.others[other])
     return assess(standard, [version], [len(codes)], codes, periods, values)[0] if codes else None

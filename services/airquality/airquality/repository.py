@@ -9,9 +9,11 @@ from asyncpg import Record
 from airquality.archive import Correction, CorrectionKey, Days, Key, ReadingFilter, StoredReading
 from airquality.conditions import NearestReporter
 from airquality.contributions import Hours, Report, Wanted
+from airquality.holdings import RecentSeries
 from airquality.sensors import Sensor, columns_of
 from airquality.stations import Latest, Position, Station, StationFilter, latitudes_around
 from airquality.units import AveragingPeriod, Pollutant
+from airquality.vectors import Feature
 from meshkit.postgres import Postgres, load_queries
 
 QUERIES: Final = load_queries("airquality")
@@ -119,6 +121,28 @@ class AirQualityRepository:
         if row is None:
             return None
         return NearestReporter(_station(row, row["distance"]), row["first_time"], row["last_time"])
+
+    async def find_recent(
+        self, tenant: str, at: datetime, max_age_seconds: float, hours: Sequence[int]
+    ) -> list[RecentSeries]:
+        """Returns what the stations of one tenant, and of no other, reported that may count at a moment."""
+        rows = await self._database.fetch(QUERIES["find_recent"], tenant, at, max_age_seconds, hours, tenant=tenant)
+        found: list[RecentSeries] = []
+        for number, station_id, provider, name, agency, lat, lng, *series in rows:
+            same = found and found[-1].station.id == number
+            station = found[-1].station if same else Station(station_id, provider, name, agency, lat, lng, number)
+            found.append(RecentSeries(station, *series))
+        return found
+
+    async def encode_tile(self, found: Sequence[Feature]) -> bytes:
+        """Returns a vector tile of features."""
+        encoded: bytes = await self._database.fetchval(
+            QUERIES["encode_tile"],
+            [each.layer for each in found],
+            [each.shape for each in found],
+            [each.properties for each in found],
+        )
+        return encoded
 
     async def find_near(self, tenant: str, lat: float, lng: float, radius_meters: float, limit: int) -> list[Station]:
         """Returns the nearest stations within a radius, with their distances."""

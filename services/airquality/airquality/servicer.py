@@ -10,10 +10,12 @@ from google.api.httpbody_pb2 import HttpBody
 from airquality.archive import Archive, CorrectionKey, Key, Place
 from airquality.computing import compute
 from airquality.conditions import CurrentConditions, check_moment, explain_no_index
-from airquality.convert import following, histories, indexing, indices, replies, requests, watching
+from airquality.convert import following, histories, indexing, indices, replies, requests, tiles, watching
+from airquality.hot import Replies
 from airquality.ingest import Ingest, Session
 from airquality.intervals import microseconds
 from airquality.live.watching import Moves, Watching
+from airquality.mapping import Maps
 from airquality.readings import EARLIEST_SECONDS, MICROSECONDS, Taken
 from airquality.settings import Settings
 from airquality.standards import all_standards, standard_of
@@ -26,10 +28,15 @@ from meshkit.batch import partition
 from meshkit.cache import Cache
 from meshkit.context import current
 from meshkit.errors import NotFound, Reason
+from meshkit.identity import PUBLIC_TENANT
 from meshkit.paging import PageToken
 
 if TYPE_CHECKING:  # only the stub file knows it
+    from grpc.aio import ServicerContext
+
     from geomesh.geocoder.v1.geocoder_pb2_grpc import GeocoderServiceAsyncStub
+
+    Context = ServicerContext[pb.GetTileRequest, HttpBody]
 
 _MOST_ERRORS: Final = 1000
 
@@ -46,9 +53,12 @@ class AirQualityServicer(AirQualityServiceServicer):
         conditions: CurrentConditions,
         archive: Archive,
         cache: Cache,
+        replies: Replies,
+        maps: Maps,
         geocoder: "GeocoderServiceAsyncStub",
         watching: Watching,
     ) -> None:
+        self._settings = settings
         self._ttl_seconds = settings.current_ttl_seconds
         self._skew = timedelta(seconds=settings.allowed_skew_seconds)
         self._kept = timedelta(days=settings.readings_retention_days) if settings.readings_retention_days else None
@@ -57,6 +67,8 @@ class AirQualityServicer(AirQualityServiceServicer):
         self._conditions = conditions
         self._archive = archive
         self._cache = cache
+        self._replies = replies
+        self._maps = maps
         self._geocoder = geocoder
         self._watching = watching
         self._watch_age_seconds = settings.watch_max_age_seconds
@@ -130,32 +142,60 @@ class AirQualityServicer(AirQualityServiceServicer):
         self, request: pb.GetCurrentConditionsRequest, _context: object
     ) -> bytes:
         """Returns the air at a place, serialized, since that is what the cache holds."""
-        key = f"current:{current().identity.tenant}:{request.SerializeToString(deterministic=True).hex()}"
+        tenant = current().identity.tenant
+        key = f"current:{tenant}:{request.SerializeToString(deterministic=True).hex()}"
 
         async def look() -> bytes:
-            return (await self._current(request)).SerializeToString()
+            return (await self._current(request, tenant)).SerializeToString()
 
-        return await self._cache.get_or_compute(key, look, ttl_seconds=self._ttl_seconds)
+        if request.q or request.HasField("at"):  # a name is resolved with its caller's token, the past does not cool
+            return await self._cache.get_or_compute(key, look, ttl_seconds=self._ttl_seconds)
+        return await self._replies.get("current", key, look, self._ttl_seconds)
 
-    async def _current(self, request: pb.GetCurrentConditionsRequest) -> pb.CurrentConditions:
+    async def _current(self, request: pb.GetCurrentConditionsRequest, tenant: str) -> pb.CurrentConditions:
         now = datetime.now(UTC)
-        at = requests.moment(request.at, "at") if request.HasField("at") else now
+        is_now = not request.HasField("at")
+        at = now if is_now else requests.moment(request.at, "at")
         check_moment(at, now + self._skew)
         standard = standard_of(request.index)
         version = requests.version(standard, request.index_version, at, field="at")
         lat, lng, place = await self._place(request)
         found = await self._conditions.at(
-            current().identity.tenant,
+            tenant,
             lat,
             lng,
             at,
             standard=standard,
             version=version,
             radius_meters=request.radius_meters if request.HasField("radius_meters") else None,
+            is_now=is_now,
         )
         if request.index and found.assessment is None:
             raise NotFound(Reason.NO_DATA_NEARBY, explain_no_index(standard, version, found.pollutants))
         return replies.conditions(found, place)
+
+    async def GetTile(self, request: pb.GetTileRequest, context: "Context") -> HttpBody:
+        """Returns a tile, or nothing but its tag to who has it."""
+        tenant, now = current().identity.tenant, datetime.now(UTC)
+        tile, kind = tiles.tile(request)
+        view = tiles.view(request, now, now + self._skew, self._settings.current_radius_meters)
+        draw = self._maps.heat if kind == "png" else self._maps.vector
+        ttl_seconds = self._settings.tile_ttl_seconds if view.is_now else self._settings.history_ttl_seconds
+        key = f"tile:{tenant}:{request.SerializeToString(deterministic=True).hex()}"
+
+        async def make() -> bytes:
+            return await draw(tenant, tile, view._replace(at=datetime.now(UTC)) if view.is_now else view)
+
+        content = await self._replies.get(kind, key, make, ttl_seconds)
+        headers, body = tiles.reply(
+            content,
+            kind,
+            current().text("if-none-match"),
+            ttl_seconds=ttl_seconds,
+            everyones=tenant == PUBLIC_TENANT,
+        )
+        await context.send_initial_metadata(headers)
+        return body
 
     async def _place(self, request: pb.GetCurrentConditionsRequest) -> tuple[float, float, str]:
         """Returns latitude, longitude, and the name that the geocoder gave to `q`."""

@@ -13,7 +13,10 @@ class Settings(ServiceSettings, service="airquality"):
         10_800.0, gt=0, le=86_400, description="Time in seconds after its end for which a reading stands for the air."
     )
     current_radius_meters: float = Field(
-        50_000.0, gt=0, le=100_000, description="Distance in metres up to which a station speaks for a place."
+        50_000.0,
+        gt=0,
+        le=100_000,
+        description="Distance in metres that the nearest station may be off for a place to be answered.",
     )
     current_ttl_seconds: int = Field(300, ge=0, description="Time in seconds that current conditions are cached.")
     allowed_skew_seconds: float = Field(
@@ -62,4 +65,22 @@ class Settings(ServiceSettings, service="airquality"):
     )
     event_stream_entries: int = Field(
         2048, ge=1, le=1_000_000, description="Events that Redis keeps, of up to 30 kB each; the rest is in Postgres."
+    )
+    tile_ttl_seconds: int = Field(300, ge=0, description="Time in seconds that tiles of now are cached.")
+    history_ttl_seconds: int = Field(7200, ge=0, description="Time in seconds that tiles of the past are cached.")
+    latest_reread_seconds: float = Field(
+        300.0, gt=0, description="Time in seconds between two readings of all stations' newest values from the store."
+    )
+    hot_places: int = Field(500, ge=0, description="Questions whose replies are renewed before they expire, at most.")
+    hot_requests: float = Field(
+        5.0,
+        gt=0,
+        description="How often a question must have been asked lately to be kept warm, each time halved by age.",
+    )
+    hot_half_life_seconds: float = Field(
+        900.0, gt=0, description="Time in seconds after which a request counts half towards that."
+    )
+    warming_seconds: float = Field(10.0, gt=0, description="Time in seconds between two looks for replies to renew.")
+    warming_lead_seconds: float = Field(
+        30.0, ge=0, description="How many seconds before it expires a hot reply is renewed."
     )

@@ -989,7 +989,7 @@ class GetCurrentConditionsRequest(_message.Message):
     index_version: _builtins.str
     """The id of a version of its table, as ListIndices gives it; by default the version in force at the moment asked."""
     radius_meters: _builtins.float
-    """How far a station may be, in metres; 50 000 by default."""
+    """How far the nearest station may be, in metres; 50 000 by default. Beside it, others up to 150 km away count."""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
         """The moment asked about; now by default, never in the future."""
@@ -1089,11 +1089,15 @@ class PollutantCondition(_message.Message):
     STANDARD_DEVIATION_FIELD_NUMBER: _builtins.int
     AGE_SECONDS_FIELD_NUMBER: _builtins.int
     CONTRIBUTIONS_FIELD_NUMBER: _builtins.int
+    STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    INTERVAL_LOW_FIELD_NUMBER: _builtins.int
+    INTERVAL_HIGH_FIELD_NUMBER: _builtins.int
     pollutant: Global___Pollutant.ValueType
     """The pollutant."""
     concentration: _builtins.float
-    """The concentration at the place, in `unit`: of a station within 500 m its own value, else the mean of the nearest
-    stations, at most five, weighted by the inverse square of their distance.
+    """The concentration at the place, in `unit`: of a station at the very place its own value, else what the logarithms of
+    the nearest stations' values, at most eight within 150 km, come to by ordinary kriging. It is the median of what the
+    concentration may be.
     """
     unit: Global___Unit.ValueType
     """The pollutant's usual unit."""
@@ -1105,6 +1109,14 @@ class PollutantCondition(_message.Message):
     """
     age_seconds: _builtins.float
     """Time from the oldest reading used to the moment asked about, in seconds."""
+    standard_error: _builtins.float
+    """How uncertain the concentration is, in `unit`: half of the 80 % interval divided by 1.28, which of a normal
+    distribution is its standard deviation.
+    """
+    interval_low: _builtins.float
+    """Where the interval begins that the concentration lies in with a chance of 80 %, in `unit`."""
+    interval_high: _builtins.float
+    """Where that interval ends."""
     @_builtins.property
     def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contribution]:
         """What each station contributed, the nearest first."""
@@ -1119,10 +1131,13 @@ class PollutantCondition(_message.Message):
         standard_deviation: _builtins.float | None = ...,
         age_seconds: _builtins.float = ...,
         contributions: _abc.Iterable[Global___Contribution] | None = ...,
+        standard_error: _builtins.float = ...,
+        interval_low: _builtins.float = ...,
+        interval_high: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_standard_deviation", b"_standard_deviation", "standard_deviation", b"standard_deviation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_standard_deviation", b"_standard_deviation", "age_seconds", b"age_seconds", "basis", b"basis", "concentration", b"concentration", "contributions", b"contributions", "pollutant", b"pollutant", "standard_deviation", b"standard_deviation", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_standard_deviation", b"_standard_deviation", "age_seconds", b"age_seconds", "basis", b"basis", "concentration", b"concentration", "contributions", b"contributions", "interval_high", b"interval_high", "interval_low", b"interval_low", "pollutant", b"pollutant", "standard_deviation", b"standard_deviation", "standard_error", b"standard_error", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__standard_deviation: _TypeAlias = _typing.Literal["standard_deviation"]  # noqa: Y015
     _WhichOneofArgType__standard_deviation: _TypeAlias = _typing.Literal["_standard_deviation", b"_standard_deviation"]  # noqa: Y015
@@ -2801,3 +2816,57 @@ class WatchConditionsAlongRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
 Global___WatchConditionsAlongRequest: _TypeAlias = WatchConditionsAlongRequest  # noqa: Y015
+
+@_typing.final
+class GetTileRequest(_message.Message):
+    """Asks for a tile."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    Z_FIELD_NUMBER: _builtins.int
+    X_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    INDEX_VERSION_FIELD_NUMBER: _builtins.int
+    POLLUTANT_FIELD_NUMBER: _builtins.int
+    RADIUS_METERS_FIELD_NUMBER: _builtins.int
+    z: _builtins.int
+    """The zoom level: the world is 2^z tiles wide and high."""
+    x: _builtins.int
+    """The column, from 0 at 180° west, less than 2^z."""
+    file: _builtins.str
+    """The row, from 0 in the north and less than 2^z, and the format. Example: `5.png`, `5.mvt`."""
+    index: _builtins.str
+    """The id of the index whose colours are shown; `us_epa` by default."""
+    index_version: _builtins.str
+    """The id of a version of its table; by default the version in force at the moment shown."""
+    pollutant: Global___Pollutant.ValueType
+    """Only this pollutant; by default the worst of all that the index has a table for."""
+    radius_meters: _builtins.float
+    """How far the nearest station may be where anything is shown, in metres; 50 000 by default."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """The moment shown; now by default, never in the future."""
+
+    def __init__(
+        self,
+        *,
+        z: _builtins.int = ...,
+        x: _builtins.int = ...,
+        file: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        index: _builtins.str = ...,
+        index_version: _builtins.str = ...,
+        pollutant: Global___Pollutant.ValueType = ...,
+        radius_meters: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_radius_meters", b"_radius_meters", "at", b"at", "radius_meters", b"radius_meters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_radius_meters", b"_radius_meters", "at", b"at", "file", b"file", "index", b"index", "index_version", b"index_version", "pollutant", b"pollutant", "radius_meters", b"radius_meters", "x", b"x", "z", b"z"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__radius_meters: _TypeAlias = _typing.Literal["radius_meters"]  # noqa: Y015
+    _WhichOneofArgType__radius_meters: _TypeAlias = _typing.Literal["_radius_meters", b"_radius_meters"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__radius_meters) -> _WhichOneofReturnType__radius_meters | None: ...
+
+Global___GetTileRequest: _TypeAlias = GetTileRequest  # noqa: Y015

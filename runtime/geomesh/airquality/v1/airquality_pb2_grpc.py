@@ -106,6 +106,11 @@ class AirQualityServiceStub:
                 request_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsAlongRequest.SerializeToString,
                 response_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsResponse.FromString,
                 _registered_method=True)
+        self.GetTile = channel.unary_unary(
+                '/geomesh.airquality.v1.AirQualityService/GetTile',
+                request_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.GetTileRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
 
 
 class AirQualityServiceServicer:
@@ -230,6 +235,15 @@ class AirQualityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTile(self, request, context):
+        """Returns a tile of the air in Web Mercator: as `{y}.png` a heat map of 256 × 256 pixels in the official colours of the
+        index, transparent where no station is near enough; as `{y}.mvt` a vector tile with the layers `contours` (areas of
+        one category) and `stations`. It has an entity tag, and a request whose `if-none-match` names it is answered with 304.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AirQualityServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -302,6 +316,11 @@ def add_AirQualityServiceServicer_to_server(servicer, server):
                     servicer.WatchConditionsAlong,
                     request_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsAlongRequest.FromString,
                     response_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsResponse.SerializeToString,
+            ),
+            'GetTile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTile,
+                    request_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.GetTileRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -683,6 +702,33 @@ class AirQualityService:
             '/geomesh.airquality.v1.AirQualityService/WatchConditionsAlong',
             geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsAlongRequest.SerializeToString,
             geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.airquality.v1.AirQualityService/GetTile',
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.GetTileRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

@@ -92,6 +92,11 @@ class AirQualityServiceStub:
     """Watches the air around something that moves. The first request names the area, a circle, and each later one where
     its centre is now, upon which a snapshot of the new place comes. Of several places that come at once the last counts.
     """
+    GetTile: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.GetTileRequest, _httpbody_pb2.HttpBody]
+    """Returns a tile of the air in Web Mercator: as `{y}.png` a heat map of 256 × 256 pixels in the official colours of the
+    index, transparent where no station is near enough; as `{y}.mvt` a vector tile with the layers `contours` (areas of
+    one category) and `stations`. It has an entity tag, and a request whose `if-none-match` names it is answered with 304.
+    """
 
 @_typing.type_check_only
 class AirQualityServiceAsyncStub(AirQualityServiceStub):
@@ -155,6 +160,11 @@ class AirQualityServiceAsyncStub(AirQualityServiceStub):
     WatchConditionsAlong: _aio.StreamStreamMultiCallable[_airquality_pb2.WatchConditionsAlongRequest, _airquality_pb2.WatchConditionsResponse]  # type: ignore[assignment]
     """Watches the air around something that moves. The first request names the area, a circle, and each later one where
     its centre is now, upon which a snapshot of the new place comes. Of several places that come at once the last counts.
+    """
+    GetTile: _aio.UnaryUnaryMultiCallable[_airquality_pb2.GetTileRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Returns a tile of the air in Web Mercator: as `{y}.png` a heat map of 256 × 256 pixels in the official colours of the
+    index, transparent where no station is near enough; as `{y}.mvt` a vector tile with the layers `contours` (areas of
+    one category) and `stations`. It has an entity tag, and a request whose `if-none-match` names it is answered with 304.
     """
 
 class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -300,6 +310,17 @@ class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_airquality_pb2.WatchConditionsResponse], _abc.AsyncIterator[_airquality_pb2.WatchConditionsResponse]]:
         """Watches the air around something that moves. The first request names the area, a circle, and each later one where
         its centre is now, upon which a snapshot of the new place comes. Of several places that come at once the last counts.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTile(
+        self,
+        request: _airquality_pb2.GetTileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """Returns a tile of the air in Web Mercator: as `{y}.png` a heat map of 256 × 256 pixels in the official colours of the
+        index, transparent where no station is near enough; as `{y}.mvt` a vector tile with the layers `contours` (areas of
+        one category) and `stations`. It has an entity tag, and a request whose `if-none-match` names it is answered with 304.
         """
 
 def add_AirQualityServiceServicer_to_server(servicer: AirQualityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

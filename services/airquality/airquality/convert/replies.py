@@ -8,11 +8,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from airquality.archive import Correction, StoredReading
 from airquality.assessment import Assessment
-from airquality.conditions import Conditions, PollutantCondition
+from airquality.conditions import Conditions
 from airquality.contributions import Contribution
 from airquality.convert.indices import advice, category
 from airquality.quality import Flag
 from airquality.stations import Latest, Station
+from airquality.surface import PollutantCondition
 from airquality.units import USUAL_UNITS
 from geomesh.airquality.v1 import airquality_pb2 as pb
 from geomesh.types.v1.types_pb2 import Location
@@ -83,11 +84,8 @@ def flags(bits: int) -> list[pb.QualityFlag.ValueType]:
 
 def conditions(found: Conditions, place: str) -> pb.CurrentConditions:
     """Returns the air at a place."""
-    used: dict[int, Station] = {}
-    for pollutant in found.pollutants:
-        for part in pollutant.contributions:
-            used[part.station.id] = part.station
-    nearest_first = sorted(used.values(), key=lambda each: each.distance_meters or 0.0)
+    used = {part.station for pollutant in found.pollutants for part in pollutant.contributions}
+    nearest_first = sorted(used, key=lambda each: (each.distance_meters or 0.0, each.station_id))
     return pb.CurrentConditions(
         location=Location(lat=found.lat, lng=found.lng),
         place=place,
@@ -106,6 +104,9 @@ def _pollutant_condition(found: PollutantCondition, at: datetime) -> pb.Pollutan
         unit=_unit(USUAL_UNITS[found.pollutant]),
         basis=_basis(by_weight[1].basis),
         standard_deviation=found.estimate.standard_deviation,
+        standard_error=found.estimate.standard_error,
+        interval_low=found.estimate.low,
+        interval_high=found.estimate.high,
         age_seconds=(at - min(part.time for part in found.contributions)).total_seconds(),
         contributions=map(_contribution, found.contributions, found.estimate.weights),
     )

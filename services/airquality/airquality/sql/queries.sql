@@ -95,7 +95,7 @@ ORDER BY series.station_id, series.pollutant, series.averaging_period;
 
 -- name: find_conditions
 -- What the stations around a point (lat $2, lng $3) reported of periods that had begun at the moment $4 and ended not
--- more than $6 seconds before: for each pollutant the newest reading of each averaging period of the five nearest
+-- more than $6 seconds before: for each pollutant the newest reading of each averaging period of the eight nearest
 -- stations that have one within $5 metres. Beside an hourly one come the hourly values up to it, as many as $7 says at
 -- the code of the pollutant, unless $8 holds there and a NowCast is as new, which was made of them. Of all stations the 64
 -- nearest are looked at. The hours are those of UTC, in hours since 1970 and in the order of time, the values in the
@@ -152,7 +152,7 @@ LEFT JOIN LATERAL (
     ORDER BY readings.time
   ) AS ordered
 ) AS hourly ON true
-WHERE newest.place <= 5
+WHERE newest.place <= 8
 ORDER BY newest.pollutant, newest.place, newest.averaging_period;
 
 -- name: find_nearest_reporter
@@ -569,3 +569,41 @@ LEFT JOIN LATERAL (
   WHERE series.station_id = found.id AND ($8::smallint[] IS NULL OR series.pollutant = ANY ($8::smallint[]))
 ) AS newest ON true
 ORDER BY found.id;
+
+-- name: find_recent
+-- What the stations of one tenant, and of no other, reported that may count at the moment $2: a row a series, with its
+-- readings in the order of time; a station that reported nothing has one row without a series. Of hours count as many up
+-- to the newest, which may be $3 seconds old, as $4 says at the code of the pollutant; of longer averages only the newest. The times are in
+-- microseconds since 1970, the values in the units beside them.
+SELECT stations.id, stations.station_id, stations.provider, stations.name, stations.agency, stations.lat, stations.lng,
+       series.pollutant, series.averaging_period, found.times, found.values, found.units
+FROM airquality.stations
+LEFT JOIN airquality.series ON series.station_id = stations.id
+LEFT JOIN LATERAL (
+  SELECT array_agg((extract(epoch FROM time) * 1000000)::int8 ORDER BY time) AS times,
+         array_agg(value ORDER BY time) AS values, array_agg(unit ORDER BY time) AS units
+  FROM airquality.readings
+  WHERE readings.station_id = series.station_id AND readings.pollutant = series.pollutant
+    AND readings.averaging_period = series.averaging_period
+    AND readings.time <= $2::timestamptz + interval '1 hour'
+    AND readings.time > $2::timestamptz - interval '1 second' * (
+      $3::float8 + CASE series.averaging_period WHEN 1 THEN 3600 * (1 + ($4::int[])[series.pollutant]) WHEN 2 THEN 28800
+                   WHEN 3 THEN 86400 WHEN 5 THEN 900 WHEN 6 THEN 10800 WHEN 7 THEN 14400 ELSE 3600 END)
+) AS found ON true
+WHERE stations.tenant_id = $1::text
+ORDER BY stations.id, series.pollutant, series.averaging_period;
+
+-- name: encode_tile
+-- A vector tile of shapes ($2, well-known text in pixels from the lower left corner) with their properties ($3, JSON),
+-- each in its layer ($1): `contours` below `stations`.
+WITH features AS (
+  SELECT given.layer,
+         public.ST_AsMVTGeom(public.ST_MakeValid(public.ST_GeomFromText(given.shape)),
+                             public.ST_MakeBox2D(public.ST_Point(0, 0), public.ST_Point(256, 256)), 4096, 256, true) AS geom,
+         given.properties::jsonb AS properties
+  FROM unnest($1::text[], $2::text[], $3::text[]) AS given (layer, shape, properties)
+)
+SELECT coalesce((SELECT public.ST_AsMVT(layer.*, 'contours', 4096, 'geom')
+                 FROM (SELECT geom, properties FROM features WHERE layer = 'contours' AND geom IS NOT NULL) AS layer), '')
+    || coalesce((SELECT public.ST_AsMVT(layer.*, 'stations', 4096, 'geom')
+                 FROM (SELECT geom, properties FROM features WHERE layer = 'stations' AND geom IS NOT NULL) AS layer), '');

@@ -1,0 +1,66 @@
+"""How the parts of the service fit together; `__main__` and the tests put them together alike."""
+
+from typing import TYPE_CHECKING
+
+from airquality.archive import Archive
+from airquality.conditions import CurrentConditions
+from airquality.events import EventSource
+from airquality.hot import Replies, Warmth
+from airquality.ingest import Ingest
+from airquality.latest import LatestValues
+from airquality.live import outbox
+from airquality.live.wiring import Live
+from airquality.mapping import Maps
+from airquality.moments import Moments
+from airquality.recorder import Recorder
+from airquality.repository import AirQualityRepository
+from airquality.servicer import AirQualityServicer
+from airquality.settings import Settings
+from airquality.stations import Stations
+from meshkit.cache import Cache
+from meshkit.health import Dependency
+from meshkit.postgres import Postgres
+
+if TYPE_CHECKING:  # only the stub file knows it
+    from geomesh.geocoder.v1.geocoder_pb2_grpc import GeocoderServiceAsyncStub
+
+
+def assemble(
+    settings: Settings,
+    database: Postgres,
+    cache: Cache,
+    geocoder: "GeocoderServiceAsyncStub",
+    events: EventSource | None = None,
+) -> tuple[AirQualityServicer, list[Dependency]]:
+    """Returns the servicer, and what it depends on beside the database, the cache and the geocoder."""
+    repository, live = AirQualityRepository(database), Live(settings, database)
+    stations = Stations(repository)
+    max_age = settings.max_age_seconds
+    latest = LatestValues(
+        repository, events or live.events, max_age_seconds=max_age, reread_seconds=settings.latest_reread_seconds
+    )
+    replies = Replies(
+        cache,
+        Warmth(
+            most=settings.hot_places,
+            least_score=settings.hot_requests,
+            half_life_seconds=settings.hot_half_life_seconds,
+            every_seconds=settings.warming_seconds,
+            lead_seconds=settings.warming_lead_seconds,
+        ),
+    )
+    servicer = AirQualityServicer(
+        settings,
+        stations=stations,
+        ingest=Ingest(Recorder(database, outbox.append), transaction_rows=settings.transaction_rows),
+        conditions=CurrentConditions(
+            repository, max_age_seconds=max_age, radius_meters=settings.current_radius_meters, latest=latest
+        ),
+        archive=Archive(repository, stations),
+        cache=cache,
+        replies=replies,
+        maps=Maps(Moments(repository, latest, max_age_seconds=max_age), repository),
+        geocoder=geocoder,
+        watching=live.watching,
+    )
+    return servicer, [*live.dependencies, latest, replies]
