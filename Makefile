@@ -4,10 +4,10 @@ PYTHON := .venv/bin/python
 LOCAL := $(PYTHON) -m geomesh_local
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap up down status logs migrate load certs protos check test test-slow bench clean
+.PHONY: help bootstrap up down status logs migrate load certs protos check test test-slow bench train-forecast evaluate-forecast clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
 
 up: bootstrap ## Install what is missing, migrate, load, start everything, and print what to try
 	@$(LOCAL) up
@@ -47,6 +47,13 @@ test-slow: bootstrap ## Run the tests that take longer than the suite can wait f
 
 bench: bootstrap ## Measure, print one table of ratios, and write docs/benchmarks.md
 	@$(PYTHON) -m bench
+
+train-forecast: bootstrap ## Train forecast models on the stored readings; POLLUTANTS="pm25 o3" for which
+	@$(LOCAL) train
+
+evaluate-forecast: bootstrap ## Judge forecasts on time held back, against public baselines; writes docs/air-quality
+	@.venv/bin/uv pip install --quiet --python $(PYTHON) --group evaluation
+	@$(PYTHON) -m bench.forecast_evaluation
 
 clean: $(PYTHON) ## Stop everything and remove it with its data; the virtualenv stays
 	@$(LOCAL) clean

@@ -12,6 +12,9 @@ from pydantic import SecretStr
 
 from airquality.archive import Archive
 from airquality.conditions import CurrentConditions
+from airquality.forecast.forecasts import Forecasts
+from airquality.forecast.registry import Models
+from airquality.forecast_repository import ForecastRepository
 from airquality.ingest import Ingest
 from airquality.repository import AirQualityRepository
 from airquality.servicer import AirQualityServicer
@@ -155,8 +158,14 @@ async def geocoder() -> AsyncIterator[tuple[Geocoder, int]]:
 
 
 @pytest.fixture
+def models(database: Postgres) -> Models:
+    """The models that serve; a test that stores one refreshes them."""
+    return Models(ForecastRepository(database), check_seconds=3600)
+
+
+@pytest.fixture
 async def as_tenant(
-    issuer: tuple[Issuer, int], database: Postgres, geocoder: tuple[Geocoder, int], redis_url: str
+    issuer: tuple[Issuer, int], database: Postgres, geocoder: tuple[Geocoder, int], redis_url: str, models: Models
 ) -> AsyncIterator[As]:
     """Returns callers of a server that runs the service as `python -m airquality` does, one for each tenant."""
     tokens, port = issuer
@@ -180,6 +189,7 @@ async def as_tenant(
         archive=Archive(repository, stations),
         cache=cache,
         geocoder=geocoder_pb2_grpc.GeocoderServiceStub(upstream.channel),
+        forecasts=Forecasts(ForecastRepository(database), models, radius_meters=settings.current_radius_meters),
     )
     stub = airquality_pb2_grpc.AirQualityServiceStub
     async with callers(Caller, stub, tokens, settings, servicer, [cache, upstream]) as caller:

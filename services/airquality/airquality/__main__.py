@@ -2,6 +2,9 @@
 
 from airquality.archive import Archive
 from airquality.conditions import CurrentConditions
+from airquality.forecast.forecasts import Forecasts
+from airquality.forecast.registry import Models
+from airquality.forecast_repository import ForecastRepository
 from airquality.ingest import Ingest
 from airquality.repository import AirQualityRepository
 from airquality.servicer import AirQualityServicer
@@ -22,7 +25,8 @@ async def main() -> None:
     database, cache = Postgres(settings), Cache(settings, share_once_asked=False)
     geocoder = Upstream(settings.geocoder_address, "geocoder", certificates=Certificates.of(settings))
     repository = AirQualityRepository(database)
-    stations = Stations(repository)
+    stations, forecast_store = Stations(repository), ForecastRepository(database)
+    models = Models(forecast_store, check_seconds=settings.forecast_check_seconds)
     servicer = AirQualityServicer(
         settings,
         stations=stations,
@@ -33,8 +37,9 @@ async def main() -> None:
         archive=Archive(repository, stations),
         cache=cache,
         geocoder=GeocoderServiceStub(geocoder.channel),
+        forecasts=Forecasts(forecast_store, models, radius_meters=settings.current_radius_meters),
     )
-    await serve(settings, servicers=[servicer], dependencies=[database, cache, geocoder])
+    await serve(settings, servicers=[servicer], dependencies=[database, cache, geocoder, models])
 
 
 run(main)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 from airquality.archive import Archive, Key
 from airquality.computing import compute
 from airquality.conditions import CurrentConditions, check_moment
-from airquality.convert import histories, indexing, replies, requests
+from airquality.convert import forecasting, histories, indexing, replies, requests
+from airquality.forecast.forecasts import Forecasts
 from airquality.history import microseconds
 from airquality.ingest import Ingest, Session
 from airquality.settings import Settings
@@ -42,7 +43,10 @@ class AirQualityServicer(AirQualityServiceServicer):
         archive: Archive,
         cache: Cache,
         geocoder: "GeocoderServiceAsyncStub",
+        forecasts: Forecasts,
     ) -> None:
+        self._forecasts = forecasts
+        self._forecast_ttl_seconds = settings.forecast_ttl_seconds
         self._ttl_seconds = settings.current_ttl_seconds
         self._skew = timedelta(seconds=settings.allowed_skew_seconds)
         self._stations = stations
@@ -189,6 +193,18 @@ class AirQualityServicer(AirQualityServiceServicer):
     async def ListIndices(self, _request: pb.ListIndicesRequest, _context: object) -> pb.ListIndicesResponse:
         """Lists the supported indices."""
         return replies.indices(all_standards().values())
+
+    async def GetForecast(  # type: ignore[override]  # the runtime takes a reply that is serialized already
+        self, request: pb.GetForecastRequest, _context: object
+    ) -> bytes:
+        """Returns a forecast, serialized, since that is what the cache holds."""
+        tenant, now = current().identity.tenant, datetime.now(UTC)
+        asked = forecasting.question(request, now, now + self._skew)
+
+        async def look() -> bytes:
+            return forecasting.reply(await forecasting.ask(self._forecasts, tenant, asked), asked).SerializeToString()
+
+        return await self._cache.get_or_compute(asked.key(tenant), look, ttl_seconds=self._forecast_ttl_seconds)
 
 
 class _Tally:

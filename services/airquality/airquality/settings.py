@@ -22,3 +22,9 @@ class Settings(ServiceSettings, service="airquality"):
     transaction_rows: int = Field(
         20_000, ge=1, le=1_000_000, description="Readings of one stream that are stored in one transaction at most."
     )
+    forecast_ttl_seconds: int = Field(
+        600, ge=0, description="Time in seconds that a forecast is cached, at most to the end of the hour."
+    )
+    forecast_check_seconds: float = Field(
+        30.0, ge=1, le=3600, description="How often in seconds the service looks whether another forecast model serves."
+    )

@@ -70,6 +70,14 @@ class AirQualityServiceStub:
     """Computes the index of concentrations that the caller brings. Each item gets its own result or error, in order."""
     ListIndices: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.ListIndicesRequest, _airquality_pb2.ListIndicesResponse]
     """Lists the supported indices with every version of their tables: bands, colours, breakpoints and sources."""
+    GetForecast: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.GetForecastRequest, _airquality_pb2.Forecast]
+    """Forecasts a pollutant for the next 1 to 96 hours with 80 % and 95 % intervals, at a station or at a place between
+    stations, and says how good such forecasts were on time that was held back. Only what was reported for hours that
+    were over at the moment of the forecast goes into it. Where the trained model cannot be used, a simple one that is
+    calibrated on the station's last four weeks answers, and `method` and `method_reason` say so. An unknown station
+    ends with STATION_NOT_FOUND; a place that no station near enough speaks for, or whose stations have reported too
+    little in the last 24 hours, with NO_DATA_NEARBY.
+    """
 
 @_typing.type_check_only
 class AirQualityServiceAsyncStub(AirQualityServiceStub):
@@ -113,6 +121,14 @@ class AirQualityServiceAsyncStub(AirQualityServiceStub):
     """Computes the index of concentrations that the caller brings. Each item gets its own result or error, in order."""
     ListIndices: _aio.UnaryUnaryMultiCallable[_airquality_pb2.ListIndicesRequest, _airquality_pb2.ListIndicesResponse]  # type: ignore[assignment]
     """Lists the supported indices with every version of their tables: bands, colours, breakpoints and sources."""
+    GetForecast: _aio.UnaryUnaryMultiCallable[_airquality_pb2.GetForecastRequest, _airquality_pb2.Forecast]  # type: ignore[assignment]
+    """Forecasts a pollutant for the next 1 to 96 hours with 80 % and 95 % intervals, at a station or at a place between
+    stations, and says how good such forecasts were on time that was held back. Only what was reported for hours that
+    were over at the moment of the forecast goes into it. Where the trained model cannot be used, a simple one that is
+    calibrated on the station's last four weeks answers, and `method` and `method_reason` say so. An unknown station
+    ends with STATION_NOT_FOUND; a place that no station near enough speaks for, or whose stations have reported too
+    little in the last 24 hours, with NO_DATA_NEARBY.
+    """
 
 class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
     """Stores what stations measure and answers what the air is like. Times are UTC, intervals are [start_time, end_time)."""
@@ -213,5 +229,19 @@ class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_airquality_pb2.ListIndicesResponse, _abc.Awaitable[_airquality_pb2.ListIndicesResponse]]:
         """Lists the supported indices with every version of their tables: bands, colours, breakpoints and sources."""
+
+    @_abc_1.abstractmethod
+    def GetForecast(
+        self,
+        request: _airquality_pb2.GetForecastRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_airquality_pb2.Forecast, _abc.Awaitable[_airquality_pb2.Forecast]]:
+        """Forecasts a pollutant for the next 1 to 96 hours with 80 % and 95 % intervals, at a station or at a place between
+        stations, and says how good such forecasts were on time that was held back. Only what was reported for hours that
+        were over at the moment of the forecast goes into it. Where the trained model cannot be used, a simple one that is
+        calibrated on the station's last four weeks answers, and `method` and `method_reason` say so. An unknown station
+        ends with STATION_NOT_FOUND; a place that no station near enough speaks for, or whose stations have reported too
+        little in the last 24 hours, with NO_DATA_NEARBY.
+        """
 
 def add_AirQualityServiceServicer_to_server(servicer: AirQualityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
