@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from bench import air, auth, edge, entities, footprint, geocoding, limits, profile, report, tls
+from bench import air, auth, edge, entities, footprint, forecasting, geocoding, limits, profile, report, tls
 from bench.load import binary
 from bench.mesh import Mesh, mesh, settle
 
@@ -32,6 +32,7 @@ ALONE: dict[str, Callable[[], Iterator[report.Row]]] = {
     "load": footprint.gazetteer_load,
     "second-up": footprint.second_up,
     "tokens": auth.verification,
+    "forecasts": forecasting.rows,
 }
 
 PROFILE = "profile"

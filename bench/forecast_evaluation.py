@@ -60,11 +60,15 @@ def main() -> None:
         text = judge(case, model)
         parts += [f"## {case.name}", "", f"Trained in {seconds:.0f} s on {past.hour_count} hours.", "", *text, ""]
         print("\n".join(parts[-len(text) - 4 :]), flush=True)
+        DOCUMENT.write_text("\n".join([HEAD, *parts[2:]]), encoding="utf-8")
         if case.grid_hours == 1:
             forecast_plot.draw(case.frame, case.target, model, PLOT)
-    DOCUMENT.write_text("\n".join([HEAD, *parts[2:]]), encoding="utf-8")
 
 
+_HEADINGS = (
+    "| hours ahead | forecasts | MAE | bias | 80 % holds | 95 % holds | persistence | daily persistence | climatology"
+    " | skill |"
+)
 HEAD = """# Forecasts, judged
 
 Written by `make evaluate-forecast`. Every forecast is made from what was known at its moment, by a model that was trained
@@ -88,8 +92,7 @@ def judge(case: Case, model: Model) -> list[str]:
     lines = [
         f"{len(known.stations)} stations, a forecast each {int(np.diff(origins).min())} hours.",
         "",
-        "| hours ahead | forecasts | MAE | bias | 80 % holds | 95 % holds | persistence | daily persistence | climatology"
-        " | skill |",
+        _HEADINGS,
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     spans = [(1, 24), (25, 48), (49, 96), *((hour, hour) for hour in (1, 2, 3, 6, 9, 12, 15, 18, 21, 24))]
@@ -137,8 +140,10 @@ def sampled(
     for each in made.values():
         usable &= ~np.isnan(each)
     lines = [
-        f"Against public baselines on a sample of it, {len(stations)} stations at {len(moments)} moments, hours 1 to 24"
-        f" ({int(usable.sum()):,} forecasts); each of them was fitted anew to the station's last two weeks:",
+        (
+            f"Against public baselines on a sample of it, {len(stations)} stations at {len(moments)} moments, hours 1 to 24"
+            f" ({int(usable.sum()):,} forecasts); each of them was fitted anew to the station's last two weeks:"
+        ),
         "",
         "| forecast | MAE | bias | of persistence |",
         "|---|---|---|---|",

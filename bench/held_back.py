@@ -78,7 +78,7 @@ def _series(place: int, rows: list[dict[str, str]]) -> list[HourlySeries]:
 
 
 def _number(text: str) -> float:
-    return float(text) if text not in {"NA", ""} else np.nan
+    return float(text) if text.strip() not in {"NA", ""} else np.nan
 
 
 def airnow() -> Frame:

@@ -1,14 +1,16 @@
 """What a forecast may know, what it does with little, and that its intervals are what they say."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airquality.forecast import baselines, simple
-from airquality.forecast.boosting import HORIZONS, LOOKBACK_HOURS, Boosted, Parameters, fit
-from airquality.forecast.features import dew_point, origin_features
-from airquality.forecast.frame import Frame, HourlySeries, frame_of, last_known
+from airquality.forecast.boosting import HORIZONS, Boosted, Parameters, fit
+from airquality.forecast.features import LOOKBACK_HOURS, dew_point, origin_features
+from airquality.forecast.frame import Floats, Frame, HourlySeries, frame_of, last_known
 from airquality.forecast.intervals import Intervals, nested
 from airquality.forecast.model import EVERY_HOUR, decode, every_hour
 from airquality.forecast.neighbours import Neighbours
@@ -75,7 +77,7 @@ def test_no_column_knows_what_comes_after_its_hour() -> None:
     frame, moment = city(hours=600), FIRST_HOUR + 500
     scales = dict.fromkeys(Pollutant, 50.0)
     seen = [origin_features(each, PM25, scales, 400)[1][:, :299] for each in (frame, changed(frame, moment))]
-    np.testing.assert_array_equal(*seen)
+    np.testing.assert_array_equal(seen[0], seen[1])
 
 
 def test_training_reads_nothing_after_its_frame() -> None:
@@ -93,14 +95,14 @@ def test_the_simple_forecast_sees_only_what_it_is_given() -> None:
         simple.forecast(each.between(moment - simple.WINDOW_HOURS, moment).of(PM25), moment, HORIZONS).medians
         for each in (frame, changed(frame, moment))
     ]
-    np.testing.assert_array_equal(*made)
+    np.testing.assert_array_equal(made[0], made[1])
 
 
 @pytest.mark.parametrize("baseline", [baselines.persistence, baselines.daily_persistence])
-def test_baselines_see_only_what_was_known(baseline) -> None:  # type: ignore[no-untyped-def]
+def test_baselines_see_only_what_was_known(baseline: Callable[..., Floats]) -> None:
     frame, origin = city(), FIRST_HOUR + 70 * 24
     made = [baseline(each, PM25, np.array([origin]), HORIZONS) for each in (frame, changed(frame, origin + 1))]
-    np.testing.assert_array_equal(*made)
+    np.testing.assert_array_equal(made[0], made[1])
 
 
 # Little to go by

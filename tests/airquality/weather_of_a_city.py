@@ -23,8 +23,8 @@ def city(stations: int = 4, hours: int = 24 * 90, seed: int = 3) -> Frame:
     places = np.arange(stations)
     return Frame(
         tuple(str(place) for place in places),
-        40.0 + 0.1 * (places % 2),
-        116.0 + 0.1 * (places // 2),
+        np.asarray(40.0 + 0.1 * (places % 2), dtype=np.float64),
+        np.asarray(116.0 + 0.1 * (places // 2), dtype=np.float64),
         FIRST_HOUR,
         {
             Pollutant.PM25: pm25,
