@@ -76,7 +76,10 @@ def test_a_forecast_of_one_moment_is_that_of_the_same_moment_among_many(boosted:
 def test_no_column_knows_what_comes_after_its_hour() -> None:
     frame, moment = city(hours=600), FIRST_HOUR + 500
     scales = dict.fromkeys(Pollutant, 50.0)
-    seen = [origin_features(each, PM25, scales, 400)[1][:, :299] for each in (frame, changed(frame, moment))]
+    seen = [
+        origin_features(each, PM25, scales, 400, Neighbours.of(each))[1][:, :299]
+        for each in (frame, changed(frame, moment))
+    ]
     np.testing.assert_array_equal(seen[0], seen[1])
 
 

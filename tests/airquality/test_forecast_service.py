@@ -39,9 +39,9 @@ async def refused(call: Awaitable[Any], code: grpc.StatusCode, words: str) -> No
 
 async def forecast(caller: Caller, at: datetime = MOMENT, **fields: Any) -> pb.Forecast:
     """Asks for a forecast, by default of the first station of the city when its readings end."""
-    request = pb.GetForecastRequest(
-        **({"station_id": "city-0"} if not fields.keys() & {"lat", "station_id"} else {}), **fields
-    )
+    if not fields.keys() & {"lat", "station_id"}:
+        fields["station_id"] = "city-0"
+    request = pb.GetForecastRequest(**fields)
     request.at.FromDatetime(at)
     reply: pb.Forecast = await caller.call("GetForecast", request)
     return reply

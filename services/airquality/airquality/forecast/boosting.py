@@ -17,6 +17,7 @@ from airquality.forecast.features import (
     origin_features,
 )
 from airquality.forecast.frame import POLLUTANTS, Floats, Frame, last_known
+from airquality.forecast.neighbours import Neighbours
 from airquality.units import Pollutant
 
 LONGEST_HOURS: Final = 96
@@ -94,11 +95,12 @@ class Boosted:
             Medians in the usual unit, shape (S, N, len(HORIZONS)); NaN from where no reading is newer than
             BASE_AGE_HOURS.
         """
-        names, origins = origin_features(frame, self.target, self.scales, count)
+        neighbours = Neighbours.of(frame)
+        names, origins = origin_features(frame, self.target, self.scales, count, neighbours)
         if (*names, *HORIZON_COLUMNS) != self.columns:
             message = "the model was trained on other columns than this version computes; train it anew"
             raise ValueError(message)
-        ahead = horizon_features(frame, self.target, self.scales[self.target], count, HORIZONS)
+        ahead = horizon_features(frame, self.target, self.scales[self.target], count, HORIZONS, neighbours)
         origins, ahead = origins[:, ::step], ahead[:, ::step]
         base = last_known(frame.of(self.target), BASE_AGE_HOURS)[0][:, -count::step]
         known = ~np.isnan(base)
@@ -137,13 +139,14 @@ def fit(frame: Frame, target: Pollutant, parameters: Parameters) -> Boosted:
     names: tuple[str, ...] = ()
     generator = np.random.default_rng(parameters.seed)
     parts: list[list[tuple[Matrix, Floats]]] = [[] for _ in BANDS]
+    neighbours = Neighbours.of(frame)
     for block, share in _blocks(frame):
-        origin_names, origins = origin_features(block, target, scales, share.hours)
+        origin_names, origins = origin_features(block, target, scales, share.hours, neighbours)
         names = (*origin_names, *HORIZON_COLUMNS)
         base = last_known(block.of(target), BASE_AGE_HOURS)[0][:, -share.hours :]
         for band, part in zip(BANDS, parts, strict=True):
             number = round(parameters.rows * share.of_all)
-            part.append(_draw(frame, block, target, scales[target], origins, base, band, number, generator))
+            part.append(_draw(frame, block, target, scales[target], origins, base, band, number, generator, neighbours))
     # A thread for a band, not for a tree: threads that share a tree wait for each other where cores are busy.
     with ThreadPoolExecutor(parameters.threads) as pool:
         boosters = list(pool.map(partial(_grow, parameters=parameters), parts))
@@ -181,6 +184,7 @@ def _draw(
     band: tuple[int, int],
     number: int,
     generator: np.random.Generator,
+    neighbours: Neighbours,
 ) -> tuple[Matrix, Floats]:
     """Returns rows of stations, hours and hours ahead drawn evenly, and how much the air changed, in scales."""
     values = frame.of(target)
@@ -194,7 +198,7 @@ def _draw(
     kept = ~np.isnan(change)
     station, origin, horizon = station[kept], origin[kept], horizon[kept]
     every = np.arange(band[0], band[1] + 1)
-    ahead = horizon_features(block, target, scale, hours, every)[station, origin, horizon - band[0]]
+    ahead = horizon_features(block, target, scale, hours, every, neighbours)[station, origin, horizon - band[0]]
     return np.concatenate([origins[station, origin], ahead], axis=1), change[kept] / scale
 
 

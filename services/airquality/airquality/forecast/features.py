@@ -47,7 +47,7 @@ def level(values: Floats, scale: float) -> Floats:
 
 
 def origin_features(
-    frame: Frame, target: Pollutant, scales: Mapping[Pollutant, float], count: int
+    frame: Frame, target: Pollutant, scales: Mapping[Pollutant, float], count: int, neighbours: Neighbours
 ) -> tuple[tuple[str, ...], Matrix]:
     """Returns what is known at each of the last `count` hours of the frame, when that hour is over.
 
@@ -56,11 +56,12 @@ def origin_features(
         target: What is to be forecast.
         scales: The usual concentration of each pollutant, as `level` takes it.
         count: Number of hours N.
+        neighbours: Of the frame's stations.
 
     Returns:
         The names of F columns, and their values, shape (S, N, F), NaN where nothing is known.
     """
-    columns = _Columns(frame, count)
+    columns = _Columns(frame, count, neighbours)
     _of_target(columns, level(frame.of(target), scales[target]))
     for pollutant in POLLUTANTS:
         if pollutant != target:
@@ -70,7 +71,9 @@ def origin_features(
     return columns.names, columns.matrix()
 
 
-def horizon_features(frame: Frame, target: Pollutant, scale: float, count: int, horizons: Ints) -> Matrix:
+def horizon_features(
+    frame: Frame, target: Pollutant, scale: float, count: int, horizons: Ints, neighbours: Neighbours
+) -> Matrix:
     """Returns what depends on how far ahead one looks, from each of the last `count` hours of the frame.
 
     Args:
@@ -79,12 +82,13 @@ def horizon_features(frame: Frame, target: Pollutant, scale: float, count: int, 
         scale: Its usual concentration.
         count: Number of hours N.
         horizons: Hours ahead, H of them, from 1.
+        neighbours: Of the frame's stations.
 
     Returns:
         HORIZON_COLUMNS, shape (S, N, H, 6).
     """
     own = level(frame.of(target), scale)
-    region = Neighbours.of(frame).mean(own)
+    region = neighbours.mean(own)
     origins = np.arange(frame.hour_count - count, frame.hour_count)[:, None]
     targets = origins + horizons[None, :]
     # The same hour of the newest day that is over.
@@ -112,8 +116,8 @@ def _at(values: Floats, places: Ints) -> Floats:
 class _Columns:
     """Collects columns, and keeps of each only the hours wanted."""
 
-    def __init__(self, frame: Frame, count: int) -> None:
-        self.neighbours = Neighbours.of(frame)
+    def __init__(self, frame: Frame, count: int, neighbours: Neighbours) -> None:
+        self.neighbours = neighbours
         self._count = count
         self._columns: dict[str, Matrix] = {}
         solar = frame.first_hour + np.arange(frame.hour_count) + np.round(frame.lng / _DEGREES_PER_HOUR)[:, None]
@@ -126,6 +130,10 @@ class _Columns:
 
     def add(self, name: str, values: Floats) -> None:
         self._columns[name] = values[:, -self._count :].astype(np.float32)
+
+    def tail(self, values: Floats, hours: int) -> Floats:
+        """Returns the hours wanted and so many before them, which spares computing what no column needs."""
+        return values[:, -(self._count + hours) :]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -140,26 +148,28 @@ def _of_target(columns: _Columns, own: Floats) -> None:
     for hours in _LAGS:
         columns.add(f"lag_{hours}", lagged(own, hours))
     for hours in _MEANS:
-        columns.add(f"mean_{hours}", rolling_mean(own, hours))
+        columns.add(f"mean_{hours}", rolling_mean(columns.tail(own, hours), hours))
     for hours in _EXTREMES:
-        columns.add(f"highest_{hours}", rolling_highest(own, hours))
-        columns.add(f"lowest_{hours}", rolling_lowest(own, hours))
-    columns.add("spread_24", np.sqrt(np.maximum(rolling_mean(own**2, _DAY) - rolling_mean(own, _DAY) ** 2, 0.0)))
+        columns.add(f"highest_{hours}", rolling_highest(columns.tail(own, hours), hours))
+        columns.add(f"lowest_{hours}", rolling_lowest(columns.tail(own, hours), hours))
+    day = columns.tail(own, _DAY)
+    columns.add("spread_24", np.sqrt(np.maximum(rolling_mean(day**2, _DAY) - rolling_mean(day, _DAY) ** 2, 0.0)))
     region = columns.neighbours.mean(own)
     columns.add("region", region)
     for hours in _REGION_LAGS:
         columns.add(f"region_lag_{hours}", lagged(region, hours))
     for hours in (6, 12, 24, 72):
-        columns.add(f"region_mean_{hours}", rolling_mean(region, hours))
-    columns.add("region_lowest", columns.neighbours.lowest(own))
-    columns.add("region_highest", columns.neighbours.highest(own))
-    east, north = columns.neighbours.slopes(own)
+        columns.add(f"region_mean_{hours}", rolling_mean(columns.tail(region, hours), hours))
+    columns.add("region_lowest", columns.neighbours.lowest(columns.tail(own, 0)))
+    columns.add("region_highest", columns.neighbours.highest(columns.tail(own, 0)))
+    east, north = columns.neighbours.slopes(columns.tail(own, 6))
     for name, slope in (("east", east), ("north", north)):
         columns.add(f"slope_{name}", slope)
         columns.add(f"slope_{name}_6", rolling_mean(slope, 6))
 
 
 def _of_pollutant(columns: _Columns, name: str, own: Floats) -> None:
+    own = columns.tail(own, _DAY)
     region = columns.neighbours.mean(own)
     columns.add(name, own)
     columns.add(f"{name}_change_3", own - lagged(own, 3))
@@ -169,9 +179,9 @@ def _of_pollutant(columns: _Columns, name: str, own: Floats) -> None:
 
 
 def _of_wind(columns: _Columns, frame: Frame) -> None:
-    speed = frame.of(Pollutant.WIND_SPEED)
+    speed = columns.tail(frame.of(Pollutant.WIND_SPEED), _DAY)
     # Direction is where the wind comes from, clockwise from north; the components point to where it goes.
-    direction = np.deg2rad(frame.of(Pollutant.WIND_DIRECTION))
+    direction = np.deg2rad(columns.tail(frame.of(Pollutant.WIND_DIRECTION), _DAY))
     east, north = -speed * np.sin(direction), -speed * np.cos(direction)
     for name, values in (("wind_east", east), ("wind_north", north), ("wind_speed", speed)):
         columns.add(name, values)
@@ -199,11 +209,11 @@ def _of_weather(columns: _Columns, frame: Frame) -> None:
         columns.add(f"{name}_region", region)
         for hours in _WEATHER_CHANGES:
             columns.add(f"{name}_change_{hours}", region - lagged(region, hours))
-        columns.add(f"{name}_mean_24", rolling_mean(region, _DAY))
-        columns.add(f"{name}_anomaly_72", region - rolling_mean(region, 72))
+        columns.add(f"{name}_mean_24", rolling_mean(columns.tail(region, _DAY), _DAY))
+        columns.add(f"{name}_anomaly_72", columns.tail(region, 72) - rolling_mean(columns.tail(region, 72), 72))
         columns.add(f"{name}_anomaly_168", region - rolling_mean(region, 168))
-    columns.add("temperature_highest_24", rolling_highest(temperature, _DAY))
-    columns.add("temperature_lowest_24", rolling_lowest(temperature, _DAY))
+    columns.add("temperature_highest_24", rolling_highest(columns.tail(temperature, _DAY), _DAY))
+    columns.add("temperature_lowest_24", rolling_lowest(columns.tail(temperature, _DAY), _DAY))
 
 
 def dew_point(temperature: Floats, humidity: Floats) -> Floats:

@@ -5,6 +5,8 @@ from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.spatial import KDTree
 
 from airquality.forecast.frame import Floats, Frame
 
@@ -15,7 +17,6 @@ MOST: Final = 16
 
 _EARTH_RADIUS_METERS: Final = 6_371_008.8
 _NONE: Final = -1
-_BLOCK: Final = 512  # stations whose distances from all others are held at once
 # Slopes need a few stations that do not stand in one line; below this share of the mean square the line is too thin.
 _FEWEST_FOR_SLOPES: Final = 4
 _THINNEST: Final = 0.02
@@ -26,43 +27,46 @@ class Neighbours:
     """Which stations are near which.
 
     Attributes:
-        places: For each of S stations the places of those near it, itself first, then by distance, -1 for none;
-            shape (S, K).
+        places: For each of S stations the places of those near it, by distance, itself among them, -1 for none; shape
+            (S, K).
         east: How far each of them is to the east in kilometres, same shape.
         north: How far to the north.
+        near: The same as a matrix of ones, shape (S, S).
     """
 
     places: NDArray[np.int64]
     east: Floats
     north: Floats
+    near: csr_array
 
     @classmethod
     def of(cls, frame: Frame) -> Self:
         """Returns the neighbours of the stations of a frame."""
         number = len(frame.stations)
-        places, near = np.empty((2, number, min(MOST, number)), dtype=np.int64)
-        for start in range(0, number, _BLOCK):
-            block = slice(start, min(start + _BLOCK, number))
-            distances = distances_meters(frame.lat[block], frame.lng[block], frame.lat, frame.lng)
-            own = np.arange(block.start, block.stop)
-            distances[own - start, own] = -1.0  # itself comes first, also before one that stands on the same spot
-            places[block] = np.argsort(distances, axis=1, kind="stable")[:, :MOST]
-            near[block] = np.take_along_axis(distances, places[block], axis=1) <= RADIUS_METERS
+        lat, lng = np.deg2rad(frame.lat), np.deg2rad(frame.lng)
+        # Straight through the globe, so that neither the antimeridian nor a pole parts neighbours.
+        points = np.stack([np.cos(lat) * np.cos(lng), np.cos(lat) * np.sin(lng), np.sin(lat)], axis=1)
+        chord = 2 * np.sin(RADIUS_METERS / _EARTH_RADIUS_METERS / 2)
+        _, found = KDTree(points).query(points, k=np.arange(1, min(MOST, number) + 1), distance_upper_bound=chord)
+        places = np.where(found < number, found, _NONE).astype(np.int64)
+        rows, columns = np.nonzero(places >= 0)
+        near = csr_array((np.ones(len(rows)), (rows, places[rows, columns])), shape=(number, number))
         kilometers = np.pi / 180 * _EARTH_RADIUS_METERS / 1000
         east = (frame.lng[places] - frame.lng[:, None] + 180.0) % 360.0 - 180.0
         return cls(
-            np.where(near == 1, places, _NONE),
-            east * np.cos(np.deg2rad(frame.lat))[:, None] * kilometers,
+            places,
+            east * np.cos(lat)[:, None] * kilometers,
             (frame.lat[places] - frame.lat[:, None]) * kilometers,
+            near,
         )
 
     def mean(self, values: Floats) -> Floats:
         """Returns for each station and hour the mean of those near it that have a value; shape (S, T), as `values`."""
-        total, count = np.zeros_like(values), np.zeros_like(values)
-        for each in self._columns(values):
-            present = ~np.isnan(each)
-            total += np.where(present, each, 0.0)
-            count += present
+        missing = np.isnan(values)
+        if missing.all():
+            return np.full_like(values, np.nan)
+        total = np.asarray(self.near @ np.where(missing, 0.0, values))
+        count = np.asarray(self.near @ (~missing).astype(np.float64))
         return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
     def lowest(self, values: Floats) -> Floats:
