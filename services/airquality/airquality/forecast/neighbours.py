@@ -67,7 +67,7 @@ class Neighbours:
             return np.full_like(values, np.nan)
         total = np.asarray(self.near @ np.where(missing, 0.0, values))
         count = np.asarray(self.near @ (~missing).astype(np.float64))
-        return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+        return np.asarray(np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0))
 
     def lowest(self, values: Floats) -> Floats:
         """Returns the lowest value near each station."""
