@@ -22,7 +22,7 @@ from airquality.units import Pollutant
 from tests.airquality.weather_of_a_city import FIRST_HOUR, city
 
 PM25 = Pollutant.PM25
-SMALL = Parameters(rows=3000, trees=30, leaves=15, fewest_in_leaf=20)
+SMALL = Parameters(rows=3000, members=2, trees=30, leaves=15, fewest_in_leaf=20)
 
 
 def silent(_words: str) -> None:

@@ -76,7 +76,10 @@ async def trained(database: Postgres) -> Model:
     frame = await ForecastRepository(database).find_trainable(Pollutant.PM25, (*POLLUTANTS, *WEATHER), None)
     assert frame is not None
     return train(
-        frame, Pollutant.PM25, Parameters(rows=3000, trees=10, leaves=15, fewest_in_leaf=20), lambda _words: None
+        frame,
+        Pollutant.PM25,
+        Parameters(rows=3000, members=1, trees=10, leaves=15, fewest_in_leaf=20),
+        lambda _words: None,
     )
 
 
