@@ -25,19 +25,7 @@ LONGEST_HOURS: Final = 96
 BASE_AGE_HOURS: Final = 6
 """How old the newest reading may be that a forecast starts from."""
 
-BANDS: Final = (
-    (1, 1),
-    (2, 3),
-    (4, 6),
-    (7, 10),
-    (11, 14),
-    (15, 17),
-    (18, 20),
-    (21, 24),
-    (25, 36),
-    (37, 48),
-    (49, 96),
-)
+BANDS: Final = ((1, 2), (3, 6), (7, 14), (15, 24), (25, 48), (49, 96))
 """Each band of hours ahead has trees of its own: what tells the next hour is not what tells the day after tomorrow."""
 
 HORIZONS: Final = np.array([*range(1, 25), *range(27, LONGEST_HOURS + 1, 3)])
@@ -69,7 +57,7 @@ class Parameters:
         threads: Bands that are trained at once.
     """
 
-    rows: int = 50_000
+    rows: int = 80_000
     members: int = 2
     trees: int = 130
     leaves: int = 63
