@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 LOCAL := $(PYTHON) -m geomesh_local
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap up down status logs migrate load certs replay protos check test test-slow evaluate-interpolation bench clean
+.PHONY: help bootstrap up down status logs migrate load certs replay protos check test test-slow evaluate-interpolation bench train-forecast evaluate-forecast clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,13 @@ evaluate-interpolation: bootstrap ## Leave each station out in turn and tell how
 
 bench: bootstrap ## Measure, print one table of ratios, and write docs/benchmarks.md
 	@$(PYTHON) -m bench
+
+train-forecast: bootstrap ## Train forecast models on the stored readings; POLLUTANTS="pm25 o3" for which
+	@$(LOCAL) train
+
+evaluate-forecast: bootstrap ## Judge forecasts on time held back, against public baselines; writes docs/air-quality
+	@.venv/bin/uv pip install --quiet --python $(PYTHON) --group evaluation
+	@$(PYTHON) -m bench.forecast_evaluation
 
 clean: $(PYTHON) ## Stop everything and remove it with its data; the virtualenv stays
 	@$(LOCAL) clean

@@ -15,6 +15,7 @@ from bench import (
     edge,
     entities,
     footprint,
+    forecasting,
     geocoding,
     indices,
     limits,
@@ -54,6 +55,7 @@ ALONE: dict[str, Callable[[], Iterator[report.Row]]] = {
     "accounts": accounts.rows,
     "indices": indices.rows,
     "watch-matching": watch.matching,
+    "forecasts": forecasting.rows,
 }
 
 PROFILE = "profile"

@@ -12,6 +12,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import SecretStr
 
 from airquality.events import EventBatch, StoredReading
+from airquality.forecast.registry import Models
+from airquality.forecast_repository import ForecastRepository
 from airquality.settings import Settings
 from airquality.wiring import assemble
 from geomesh.airquality.v1 import airquality_pb2 as pb
@@ -217,6 +219,12 @@ async def geocoder() -> AsyncIterator[tuple[Geocoder, int]]:
 
 
 @pytest.fixture
+def models(database: Postgres) -> Models:
+    """The models that serve; a test that stores one refreshes them."""
+    return Models(ForecastRepository(database), check_seconds=3600)
+
+
+@pytest.fixture
 async def as_tenant(
     issuer: tuple[Issuer, int],
     database: Postgres,
@@ -224,6 +232,7 @@ async def as_tenant(
     database_url: Callable[[str], str],
     redis_url: str,
     events: "Events",
+    models: Models,
 ) -> AsyncIterator[As]:
     """Returns callers of a server that runs the service as `python -m airquality` does, one for each tenant."""
     tokens, port = issuer
@@ -241,7 +250,7 @@ async def as_tenant(
     )
     upstream, cache = Upstream(f"127.0.0.1:{geocoder[1]}", "geocoder"), Cache(settings)
     servicer, parts = assemble(
-        settings, database, cache, geocoder_pb2_grpc.GeocoderServiceStub(upstream.channel), events
+        settings, database, cache, geocoder_pb2_grpc.GeocoderServiceStub(upstream.channel), events, models
     )
     stub = airquality_pb2_grpc.AirQualityServiceStub
     async with callers(Caller, stub, tokens, settings, servicer, [cache, upstream, *parts]) as caller:

@@ -10,7 +10,18 @@ from google.api.httpbody_pb2 import HttpBody
 from airquality.archive import Archive, CorrectionKey, Key, Place
 from airquality.computing import compute
 from airquality.conditions import CurrentConditions, check_moment, explain_no_index
-from airquality.convert import following, histories, indexing, indices, replies, requests, tiles, watching
+from airquality.convert import (
+    following,
+    forecasting,
+    histories,
+    indexing,
+    indices,
+    replies,
+    requests,
+    tiles,
+    watching,
+)
+from airquality.forecast.forecasts import Forecasts
 from airquality.hot import Replies
 from airquality.ingest import Ingest, Session
 from airquality.intervals import microseconds
@@ -57,8 +68,11 @@ class AirQualityServicer(AirQualityServiceServicer):
         maps: Maps,
         geocoder: "GeocoderServiceAsyncStub",
         watching: Watching,
+        forecasts: Forecasts,
     ) -> None:
         self._settings = settings
+        self._forecasts = forecasts
+        self._forecast_ttl_seconds = settings.forecast_ttl_seconds
         self._ttl_seconds = settings.current_ttl_seconds
         self._skew = timedelta(seconds=settings.allowed_skew_seconds)
         self._kept = timedelta(days=settings.readings_retention_days) if settings.readings_retention_days else None
@@ -295,6 +309,18 @@ class AirQualityServicer(AirQualityServiceServicer):
         ):
             async for message in messages:
                 yield watching.response(message)
+
+    async def GetForecast(  # type: ignore[override]  # the runtime takes a reply that is serialized already
+        self, request: pb.GetForecastRequest, _context: object
+    ) -> bytes:
+        """Returns a forecast, serialized, since that is what the cache holds."""
+        tenant, now = current().identity.tenant, datetime.now(UTC)
+        asked = forecasting.question(request, now, now + self._skew)
+
+        async def look() -> bytes:
+            return forecasting.reply(await forecasting.ask(self._forecasts, tenant, asked), asked).SerializeToString()
+
+        return await self._cache.get_or_compute(asked.key(tenant), look, ttl_seconds=self._forecast_ttl_seconds)
 
 
 class _Tally:

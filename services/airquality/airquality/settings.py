@@ -84,3 +84,9 @@ class Settings(ServiceSettings, service="airquality"):
     warming_lead_seconds: float = Field(
         30.0, ge=0, description="How many seconds before it expires a hot reply is renewed."
     )
+    forecast_ttl_seconds: int = Field(
+        600, ge=0, description="Time in seconds that a forecast is cached, at most to the end of the hour."
+    )
+    forecast_check_seconds: float = Field(
+        30.0, ge=1, le=3600, description="How often in seconds the service looks whether another forecast model serves."
+    )

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 from airquality.archive import Archive
 from airquality.conditions import CurrentConditions
 from airquality.events import EventSource
+from airquality.forecast.forecasts import Forecasts
+from airquality.forecast.registry import Models
+from airquality.forecast_repository import ForecastRepository
 from airquality.hot import Replies, Warmth
 from airquality.ingest import Ingest
 from airquality.latest import LatestValues
@@ -31,10 +34,12 @@ def assemble(
     cache: Cache,
     geocoder: "GeocoderServiceAsyncStub",
     events: EventSource | None = None,
+    models: Models | None = None,
 ) -> tuple[AirQualityServicer, list[Dependency]]:
     """Returns the servicer, and what it depends on beside the database, the cache and the geocoder."""
     repository, live = AirQualityRepository(database), Live(settings, database)
-    stations = Stations(repository)
+    stations, forecast_store = Stations(repository), ForecastRepository(database)
+    models = models or Models(forecast_store, check_seconds=settings.forecast_check_seconds)
     max_age = settings.max_age_seconds
     latest = LatestValues(
         repository, events or live.events, max_age_seconds=max_age, reread_seconds=settings.latest_reread_seconds
@@ -62,5 +67,6 @@ def assemble(
         maps=Maps(Moments(repository, latest, max_age_seconds=max_age), repository),
         geocoder=geocoder,
         watching=live.watching,
+        forecasts=Forecasts(forecast_store, models, radius_meters=settings.current_radius_meters),
     )
-    return servicer, [*live.dependencies, latest, replies]
+    return servicer, [*live.dependencies, latest, replies, models]

@@ -607,3 +607,112 @@ SELECT coalesce((SELECT public.ST_AsMVT(layer.*, 'contours', 4096, 'geom')
                  FROM (SELECT geom, properties FROM features WHERE layer = 'contours' AND geom IS NOT NULL) AS layer), '')
     || coalesce((SELECT public.ST_AsMVT(layer.*, 'stations', 4096, 'geom')
                  FROM (SELECT geom, properties FROM features WHERE layer = 'stations' AND geom IS NOT NULL) AS layer), '');
+
+-- Forecasts
+
+-- name: find_reporters
+-- The nearest stations to a point (lat $2, lng $3) within $4 metres that have hourly readings of the pollutant $5, at
+-- most $6.
+SELECT id, station_id, provider, name, agency, lat, lng, distance
+FROM (
+  SELECT id, station_id, provider, name, agency, lat, lng, public.ST_Distance(
+    location, public.ST_SetSRID(public.ST_MakePoint($3::float8, $2::float8), 4326)::public.geography
+  ) AS distance
+  FROM airquality.stations
+  WHERE tenant_id IN ($1::text, 'public')
+    AND EXISTS (
+      SELECT FROM airquality.series
+      WHERE series.station_id = stations.id AND series.pollutant = $5::smallint AND series.averaging_period = 1
+    )
+  ORDER BY location OPERATOR(public.<->)
+           public.ST_SetSRID(public.ST_MakePoint($3::float8, $2::float8), 4326)::public.geography
+  LIMIT $6::int
+) AS nearest
+WHERE distance <= $4::float8
+ORDER BY distance, id;
+
+-- name: find_hourly
+-- The hourly readings of some stations and quantities in [$3, $4), each series as arrays in the order of time: hours of
+-- UTC since 1970, values, and codes of units.
+SELECT series.station_id AS id, series.pollutant, found.hours, found.values, found.units
+FROM airquality.series
+CROSS JOIN LATERAL (
+  SELECT array_agg(floor(extract(epoch FROM ordered.time) / 3600)::int8) AS hours,
+         array_agg(ordered.value) AS values, array_agg(ordered.unit) AS units
+  FROM (
+    SELECT readings.time, readings.value, readings.unit
+    FROM airquality.readings
+    WHERE readings.station_id = series.station_id AND readings.pollutant = series.pollutant
+      AND readings.averaging_period = series.averaging_period
+      AND readings.time >= $3::timestamptz AND readings.time < $4::timestamptz
+    ORDER BY readings.time
+  ) AS ordered
+) AS found
+WHERE series.station_id = ANY ($1::int[]) AND series.pollutant = ANY ($2::smallint[]) AND series.averaging_period = 1
+  AND found.hours IS NOT NULL;
+
+-- name: find_trainable
+-- The operator's stations that have hourly readings of a pollutant, the lowest number first.
+SELECT stations.id, stations.lat, stations.lng
+FROM airquality.stations
+JOIN airquality.series ON series.station_id = stations.id
+WHERE stations.tenant_id = 'public' AND series.pollutant = $1::smallint AND series.averaging_period = 1
+ORDER BY stations.id;
+
+-- name: find_reported_time
+-- The first and the last hourly reading of a pollutant at some stations.
+SELECT min(first.time) AS first_time, max(last.time) AS last_time
+FROM unnest($1::int[]) AS given (id)
+CROSS JOIN LATERAL (
+  SELECT time FROM airquality.readings
+  WHERE station_id = given.id AND pollutant = $2::smallint AND averaging_period = 1 ORDER BY time LIMIT 1
+) AS first
+CROSS JOIN LATERAL (
+  SELECT time FROM airquality.readings
+  WHERE station_id = given.id AND pollutant = $2::smallint AND averaging_period = 1 ORDER BY time DESC LIMIT 1
+) AS last;
+
+-- name: add_forecast_model
+-- Stores a model, which does not serve yet, and returns its number.
+INSERT INTO airquality.forecast_models
+  (pollutant, version, trained_from, trained_until, held_back_from, station_count, artefact)
+VALUES ($1::smallint, $2::text, $3::timestamptz, $4::timestamptz, $5::timestamptz, $6::int, $7::bytea)
+RETURNING id;
+
+-- name: add_forecast_skill
+-- Stores the skill of a model, one row for each of the hours ahead.
+INSERT INTO airquality.forecast_skill
+  (model_id, horizon, forecast_count, mae, bias, coverage_80, coverage_95, persistence_mae, daily_persistence_mae,
+   climatology_mae)
+SELECT $1::int, given.horizon, given.forecast_count, given.mae, given.bias, given.coverage_80, given.coverage_95,
+       given.persistence_mae, given.daily_persistence_mae, given.climatology_mae
+FROM unnest($2::smallint[], $3::int[], $4::float8[], $5::float8[], $6::float8[], $7::float8[], $8::float8[],
+            $9::float8[], $10::float8[])
+  AS given (horizon, forecast_count, mae, bias, coverage_80, coverage_95, persistence_mae, daily_persistence_mae,
+            climatology_mae);
+
+-- name: activate_forecast_model
+-- Lets a model serve from now on, and returns its version; none when there is no such version.
+UPDATE airquality.forecast_models SET activated_at = clock_timestamp() WHERE version = $1::text RETURNING version;
+
+-- name: find_active_models
+-- The version that serves, for each pollutant that has one.
+SELECT DISTINCT ON (pollutant) pollutant, version
+FROM airquality.forecast_models
+WHERE activated_at IS NOT NULL
+ORDER BY pollutant, activated_at DESC;
+
+-- name: get_forecast_model
+-- A model as it was stored.
+SELECT artefact FROM airquality.forecast_models WHERE version = $1::text;
+
+-- name: list_forecast_models
+-- All models, the newest first, with the means of their skill over the first day.
+SELECT models.version, models.pollutant, models.trained_from, models.trained_until, models.held_back_from,
+       models.station_count, models.created_at, models.activated_at, skill.mae, skill.persistence_mae
+FROM airquality.forecast_models AS models
+LEFT JOIN LATERAL (
+  SELECT avg(mae) AS mae, avg(persistence_mae) AS persistence_mae
+  FROM airquality.forecast_skill WHERE model_id = models.id AND horizon <= 24
+) AS skill ON true
+ORDER BY models.created_at DESC;
