@@ -1,5 +1,6 @@
 """Wires and runs the air-quality service."""
 
+from airquality.alert_wiring import wire_alerts
 from airquality.archive import Archive
 from airquality.conditions import CurrentConditions
 from airquality.ingest import Ingest
@@ -34,7 +35,10 @@ async def main() -> None:
         cache=cache,
         geocoder=GeocoderServiceStub(geocoder.channel),
     )
-    await serve(settings, servicers=[servicer], dependencies=[database, cache, geocoder])
+    alerts = wire_alerts(settings, database, repository, None)
+    await serve(
+        settings, servicers=[servicer, alerts.servicer], dependencies=[database, cache, geocoder, *alerts.dependencies]
+    )
 
 
 run(main)
