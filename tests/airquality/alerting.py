@@ -24,6 +24,11 @@ def hours_ago(hours: float) -> datetime:
     return datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours)
 
 
+def minute(number: int) -> datetime:
+    """Returns a minute of the last two hours, the later the greater the number."""
+    return hours_ago(2) + timedelta(minutes=number)
+
+
 def stored(
     value: float, hours: float = 1, *, tenant: str = "acme", station: str = "here", **more: Any
 ) -> StoredReading:
@@ -79,7 +84,7 @@ class RedisEvents:
         last: Any = f"{after}-0" if after else "0-0"
         while True:
             for _, entries in await self._client.xread({_STREAM: last}, block=200):
-                for last, fields in entries:  # noqa: B007, PLW2901 -- where to go on
+                for last, fields in entries:
                     rows = [
                         each | {"time": datetime.fromisoformat(each["time"])} for each in json.loads(fields[b"rows"])
                     ]

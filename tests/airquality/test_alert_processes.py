@@ -49,7 +49,12 @@ async def processes(
 @asynccontextmanager
 async def _process(environment: dict[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.airquality.alert_process", env=environment, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "tests.airquality.alert_process",
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     try:
         yield process
@@ -61,7 +66,7 @@ async def _process(environment: dict[str, str]) -> AsyncIterator[asyncio.subproc
 
 async def _port(process: asyncio.subprocess.Process) -> int:
     assert process.stdout is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(30):
         while line := await process.stdout.readline():
             if b'"serving"' in line:
                 return int(json.loads(line)["port"])

@@ -2,6 +2,7 @@
 
 import math
 from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given
@@ -69,7 +70,7 @@ def test_fired_and_resolved_alternate_and_keep_their_promises(
     _, told = run(condition, *samples)
     assert kinds(told) == [Kind.FIRED, Kind.RESOLVED] * (len(told) // 2) + [Kind.FIRED] * (len(told) % 2)
     fired = [each.sample for each in told if each.kind is Kind.FIRED]
-    for before, after in zip(fired, fired[1:], strict=False):
+    for before, after in pairwise(fired):
         assert after.time - before.time >= condition.cool_down
     for kind, since, sample in told:
         assert math.isfinite(sample.value)
