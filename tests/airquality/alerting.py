@@ -40,7 +40,12 @@ def stored(
 
 def rule(**fields: Any) -> pb.AlertRule:
     """Returns a rule about the raw PM2.5 of the station `here`."""
-    standard = {"name": "smoke", "measure": pb.ALERT_MEASURE_RAW, "pollutant": POLLUTANT_PM25, "threshold": 100.0}
+    standard: dict[str, Any] = {
+        "name": "smoke",
+        "measure": pb.ALERT_MEASURE_RAW,
+        "pollutant": POLLUTANT_PM25,
+        "threshold": 100.0,
+    }
     if not {"circle", "bbox", "polygon"} & fields.keys():
         standard["station_id"] = "here"
     return pb.AlertRule(**(standard | fields))
