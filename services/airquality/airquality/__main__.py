@@ -16,8 +16,8 @@ async def main() -> None:
     # Conditions at a point cost about as much as asking Redis for them, and most points are asked for once.
     database, cache = Postgres(settings), Cache(settings, share_once_asked=False)
     geocoder = Upstream(settings.geocoder_address, "geocoder", certificates=Certificates.of(settings))
-    servicer, parts = assemble(settings, database, cache, GeocoderServiceStub(geocoder.channel))
-    await serve(settings, servicers=[servicer], dependencies=[database, cache, geocoder, *parts])
+    servicers, parts = assemble(settings, database, cache, GeocoderServiceStub(geocoder.channel))
+    await serve(settings, servicers=servicers, dependencies=[database, cache, geocoder, *parts])
 
 
 run(main)

@@ -7,8 +7,7 @@ from itertools import groupby
 from typing import Final, NamedTuple, Protocol
 
 from airquality.assessment import Assessment, assess
-from airquality.averages import Basis
-from airquality.contributions import NO_RULE, Report, Wanted, contribution_of, wanted_of
+from airquality.contributions import NO_RULE, Report, Wanted, contribution_of, counts, wanted_of
 from airquality.index import has_table
 from airquality.interpolation import REACH_METERS, Floats, positions
 from airquality.overall import NAMES, describe
@@ -197,9 +196,7 @@ def explain_absence(nearest: NearestReporter | None, at: datetime, radius_meters
 
 
 def _counts(version: Version, found: PollutantCondition) -> bool:
-    """Tells whether a concentration counts for an index, which one of too few hours does not where several must."""
-    demanding = version.requirement.minimum > 1 or version.requirement.all_of
-    return not demanding or found.contributions[0].basis != Basis.AVERAGE_INCOMPLETE
+    return counts(version, found.contributions[0].basis)
 
 
 def _assess(standard: Standard, version: int, pollutants: Sequence[PollutantCondition]) -> Assessment | None:

@@ -128,6 +128,12 @@ def contribution_of(version: Version, pollutant: Pollutant, reports: Sequence[Re
     return Contribution(reports[0].station, period, value, basis, time, hourly_value, others)
 
 
+def counts(version: Version, basis: Basis) -> bool:
+    """Tells whether a concentration counts for an index, which one of too few hours does not where several must."""
+    demanding = version.requirement.minimum > 1 or version.requirement.all_of
+    return not demanding or basis != Basis.AVERAGE_INCOMPLETE
+
+
 def _others(
     rule: Rule,
     pollutant: Pollutant,

@@ -1,8 +1,17 @@
 """The settings of the air-quality service."""
 
-from pydantic import Field
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pydantic import Field, SecretStr, field_validator
 
 from meshkit.settings import ServiceSettings
+
+_KEY_BYTES: Final = 32
+_LEAST_CHARACTERS: Final = 32
+_LEAST_DISTINCT_CHARACTERS: Final = 8
 
 
 class Settings(ServiceSettings, service="airquality"):
@@ -90,3 +99,71 @@ class Settings(ServiceSettings, service="airquality"):
     forecast_check_seconds: float = Field(
         30.0, ge=1, le=3600, description="How often in seconds the service looks whether another forecast model serves."
     )
+    key_encryption_key: SecretStr = Field(
+        SecretStr(""),
+        description=(
+            "Secret of at least 32 random characters that the secrets of alert webhooks are sealed with; to change it, set"
+            " the new one and the old ones behind it, separated by spaces. Without one no rule may have a webhook."
+        ),
+    )
+    alert_rules_per_tenant: int = Field(100, ge=0, le=100_000, description="Alert rules that a tenant may have.")
+    alert_max_age_seconds: float = Field(
+        21_600.0,
+        gt=0,
+        le=604_800,
+        description="Age in seconds of a reading, from the start of its period, from which on it raises no alert.",
+    )
+    alert_max_gap_seconds: float = Field(
+        10_800.0,
+        gt=0,
+        le=604_800,
+        description="Time in seconds between two readings after which a rule's minimum duration begins anew.",
+    )
+    alert_poll_seconds: float = Field(
+        0.5,
+        gt=0,
+        le=60,
+        description="Time in seconds after which the database is asked for alerts and deliveries of other replicas.",
+    )
+    alert_webhook_networks: list[IPv4Network | IPv6Network] = Field(
+        [],
+        description=(
+            "Networks that are not public to which alerts may be posted all the same, also without TLS, as a JSON list:"
+            ' `["10.1.0.0/16"]`.'
+        ),
+    )
+    alert_webhook_timeout_seconds: float = Field(
+        10.0, gt=0, le=60, description="Time in seconds that an endpoint gets to take an alert."
+    )
+    alert_webhooks_at_once: int = Field(64, ge=1, le=1000, description="Alerts that a process posts at one time.")
+    alert_webhooks_per_tenant: int = Field(
+        8, ge=1, le=1000, description="Alerts of one tenant that are posted at one time, two of a rule."
+    )
+    alert_webhook_attempts: int = Field(
+        10, ge=1, le=100, description="Tries after which an alert that no endpoint took is a dead letter."
+    )
+    alert_webhook_first_retry_seconds: float = Field(
+        5.0, gt=0, le=3600, description="Time in seconds before the second try; it doubles each time, with jitter."
+    )
+    alert_webhook_longest_retry_seconds: float = Field(
+        3600.0, gt=0, le=86_400, description="Longest time in seconds between two tries."
+    )
+
+    @field_validator("key_encryption_key")
+    @classmethod
+    def _is_random(cls, value: SecretStr) -> SecretStr:
+        for part in value.get_secret_value().split():
+            if len(part) < _LEAST_CHARACTERS or len(set(part)) < _LEAST_DISTINCT_CHARACTERS:
+                raise ValueError(f"must be at least {_LEAST_CHARACTERS} random characters")
+        return value
+
+    def derive_keys(self, purpose: str) -> tuple[bytes, ...]:
+        """Returns a key of 32 bytes from each key-encryption key, the current one's first (HKDF, RFC 5869).
+
+        Args:
+            purpose: What the keys are for; keys for different purposes tell nothing of each other.
+        """
+        return tuple(
+            HKDF(SHA256(), _KEY_BYTES, salt=None, info=f"geomesh airquality: {purpose}".encode()).derive(part.encode())
+            for part in self.key_encryption_key.get_secret_value().split()
+        )

@@ -2,10 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from airquality.alert_servicer import AlertServicer
+from airquality.alert_wiring import wire_alerts
 from airquality.archive import Archive
 from airquality.conditions import CurrentConditions
 from airquality.events import EventSource
 from airquality.forecast.forecasts import Forecasts
+from airquality.forecast.foresight import StationForesight
 from airquality.forecast.registry import Models
 from airquality.forecast_repository import ForecastRepository
 from airquality.hot import Replies, Warmth
@@ -35,11 +38,12 @@ def assemble(
     geocoder: "GeocoderServiceAsyncStub",
     events: EventSource | None = None,
     models: Models | None = None,
-) -> tuple[AirQualityServicer, list[Dependency]]:
-    """Returns the servicer, and what it depends on beside the database, the cache and the geocoder."""
+) -> tuple[tuple[AirQualityServicer, AlertServicer], list[Dependency]]:
+    """Returns the servicers, and what they depend on beside the database, the cache and the geocoder."""
     repository, live = AirQualityRepository(database), Live(settings, database)
     stations, forecast_store = Stations(repository), ForecastRepository(database)
     models = models or Models(forecast_store, check_seconds=settings.forecast_check_seconds)
+    forecasts = Forecasts(forecast_store, models, radius_meters=settings.current_radius_meters)
     max_age = settings.max_age_seconds
     latest = LatestValues(
         repository, events or live.events, max_age_seconds=max_age, reread_seconds=settings.latest_reread_seconds
@@ -67,6 +71,7 @@ def assemble(
         maps=Maps(Moments(repository, latest, max_age_seconds=max_age), repository),
         geocoder=geocoder,
         watching=live.watching,
-        forecasts=Forecasts(forecast_store, models, radius_meters=settings.current_radius_meters),
+        forecasts=forecasts,
     )
-    return servicer, [*live.dependencies, latest, replies, models]
+    alerts = wire_alerts(settings, database, repository, live.events, StationForesight(forecasts))
+    return (servicer, alerts.servicer), [*live.dependencies, latest, replies, models, *alerts.dependencies]

@@ -716,3 +716,191 @@ LEFT JOIN LATERAL (
   FROM airquality.forecast_skill WHERE model_id = models.id AND horizon <= 24
 ) AS skill ON true
 ORDER BY models.created_at DESC;
+
+-- Alerts. Every statement runs as one tenant, to whose rows row-level security holds it too; only the two functions of
+-- the migration look over all.
+
+-- name: lock_alert_rules
+-- Lets one at a time count a tenant's rules and add to them.
+SELECT pg_advisory_xact_lock(hashtextextended('airquality.alert_rules/' || $1::text, 0));
+
+-- name: count_alert_rules
+-- How many rules a tenant has.
+SELECT count(*) FROM airquality.alert_rules WHERE tenant_id = $1::text;
+
+-- name: find_alert_station
+-- Whose a station is that a tenant sees under an id: its own before the public one.
+SELECT tenant_id FROM airquality.stations
+WHERE tenant_id IN ($1::text, 'public') AND station_id = $2::text
+ORDER BY tenant_id = 'public' LIMIT 1;
+
+-- name: explain_area
+-- What is wrong with a GeoJSON geometry; NULL when nothing is.
+SELECT nullif(public.ST_IsValidReason(public.ST_SetSRID(public.ST_GeomFromGeoJSON($1::text), 4326)), 'Valid Geometry');
+
+-- name: add_alert_rule
+-- Stores a rule.
+INSERT INTO airquality.alert_rules (
+  tenant_id, definition, paused, pollutant, station_tenant, station_id, center, radius_meters, area, webhook_secret
+)
+VALUES (
+  $1::text, $2::text::jsonb, $3::boolean, $4::smallint, $5::text, $6::text,
+  public.ST_SetSRID(public.ST_MakePoint($7::float8, $8::float8), 4326)::public.geography, $9::float8,
+  public.ST_SetSRID(public.ST_GeomFromGeoJSON($10::text), 4326), $11::bytea
+)
+RETURNING rule_id, definition, state, created_at, updated_at;
+
+-- name: change_alert_rule
+-- Replaces a rule; its state is kept where the new rule judges as the old one did. Without a webhook there is no secret,
+-- and a secret that is there is kept.
+UPDATE airquality.alert_rules
+SET definition = $3::text::jsonb, paused = $4::boolean, pollutant = $5::smallint, station_tenant = $6::text,
+    station_id = $7::text, center = public.ST_SetSRID(public.ST_MakePoint($8::float8, $9::float8), 4326)::public.geography,
+    radius_meters = $10::float8, area = public.ST_SetSRID(public.ST_GeomFromGeoJSON($11::text), 4326),
+    webhook_secret = $12::bytea, state = CASE WHEN $13::boolean THEN state ELSE '{}' END, updated_at = now()
+WHERE tenant_id = $1::text AND rule_id = $2::uuid
+RETURNING rule_id, definition, state, created_at, updated_at;
+
+-- name: get_alert_rule
+-- A rule.
+SELECT rule_id, definition, state, created_at, updated_at
+FROM airquality.alert_rules
+WHERE tenant_id = $1::text AND rule_id = $2::uuid;
+
+-- name: get_alert_rule_to_change
+-- A rule with its sealed secret, which nobody else changes meanwhile.
+SELECT rule_id, definition, state, created_at, updated_at, webhook_secret
+FROM airquality.alert_rules
+WHERE tenant_id = $1::text AND rule_id = $2::uuid
+FOR UPDATE;
+
+-- name: list_alert_rules
+-- A page of rules, the oldest first.
+SELECT rule_id, definition, state, created_at, updated_at
+FROM airquality.alert_rules
+WHERE tenant_id = $1::text AND ($2::timestamptz IS NULL OR (created_at, rule_id) > ($2::timestamptz, $3::uuid))
+ORDER BY created_at, rule_id
+LIMIT $4::int;
+
+-- name: delete_alert_rule
+-- Deletes a rule with its deliveries.
+DELETE FROM airquality.alert_rules WHERE tenant_id = $1::text AND rule_id = $2::uuid;
+
+-- name: set_webhook_secret
+-- Replaces the sealed secret of a rule.
+UPDATE airquality.alert_rules SET webhook_secret = $3::bytea, updated_at = now()
+WHERE tenant_id = $1::text AND rule_id = $2::uuid
+RETURNING rule_id, definition, state, created_at, updated_at;
+
+-- name: get_alert_progress
+-- The last event that was evaluated.
+SELECT event_id FROM airquality.alert_progress;
+
+-- name: lock_alert_progress
+-- The same, and nobody else evaluates until the transaction's end.
+SELECT event_id FROM airquality.alert_progress FOR UPDATE;
+
+-- name: set_alert_progress
+-- Notes that an event is evaluated.
+UPDATE airquality.alert_progress SET event_id = $1::int8;
+
+-- name: act_as_tenant
+-- Binds the rest of the transaction to one tenant.
+SELECT set_config('geomesh.tenant', $1::text, true);
+
+-- name: find_alert_matches
+-- Which rules look at which readings.
+SELECT tenant_id, rule_id, place, distance_meters
+FROM airquality.find_alert_matches($1::text[], $2::text[], $3::float8[], $4::float8[], $5::smallint[]);
+
+-- name: find_rules_to_evaluate
+-- Rules of one tenant, which nobody else changes until the transaction's end.
+SELECT rule_id, definition, state, created_at, updated_at
+FROM airquality.alert_rules
+WHERE tenant_id = $1::text AND rule_id = ANY ($2::uuid[])
+ORDER BY rule_id
+FOR UPDATE;
+
+-- name: set_alert_states
+-- Stores where rules stand.
+UPDATE airquality.alert_rules AS r SET state = given.state::jsonb
+FROM unnest($2::uuid[], $3::text[]) AS given (rule_id, state)
+WHERE r.tenant_id = $1::text AND r.rule_id = given.rule_id;
+
+-- name: add_alerts
+-- Stores alerts in the order given, and once.
+INSERT INTO airquality.alerts (tenant_id, alert_id, rule_id, event_id, kind, severity, body)
+SELECT $1::text, g.alert_id, g.rule_id, $2::int8, g.kind, g.severity, g.body::jsonb
+FROM unnest($3::uuid[], $4::uuid[], $5::smallint[], $6::smallint[], $7::text[]) WITH ORDINALITY
+  AS g (alert_id, rule_id, kind, severity, body, place)
+ORDER BY g.place
+ON CONFLICT DO NOTHING;
+
+-- name: add_alert_deliveries
+-- Has alerts posted.
+INSERT INTO airquality.alert_deliveries (tenant_id, alert_id, rule_id, next_attempt_at)
+SELECT $1::text, g.alert_id, g.rule_id, g.due
+FROM unnest($2::uuid[], $3::uuid[], $4::timestamptz[]) AS g (alert_id, rule_id, due)
+ON CONFLICT DO NOTHING;
+
+-- name: list_alerts
+-- A page of alerts, the newest first.
+SELECT number, kind, severity, body
+FROM airquality.alerts
+WHERE tenant_id = $1::text AND ($2::uuid IS NULL OR rule_id = $2::uuid) AND ($3::smallint = 0 OR kind = $3::smallint)
+  AND ($4::int8 IS NULL OR number < $4::int8)
+ORDER BY number DESC
+LIMIT $5::int;
+
+-- name: find_alerts_after
+-- Alerts after a number, in order.
+SELECT number, kind, severity, body
+FROM airquality.alerts
+WHERE tenant_id = $1::text AND number > $2::int8 AND ($3::uuid IS NULL OR rule_id = $3::uuid)
+ORDER BY number
+LIMIT $4::int;
+
+-- name: get_newest_alert
+-- The number of the newest alert.
+SELECT coalesce(max(number), 0) FROM airquality.alerts WHERE tenant_id = $1::text;
+
+-- name: get_alert_number
+-- The number of an alert.
+SELECT number FROM airquality.alerts WHERE tenant_id = $1::text AND alert_id = $2::uuid;
+
+-- name: claim_alert_deliveries
+-- Takes deliveries that are due.
+SELECT tenant_id, alert_id, claim, attempts, url, webhook_secret, body
+FROM airquality.claim_alert_deliveries($1::int, $2::int, $3::float8);
+
+-- name: note_alert_delivery
+-- Notes what became of a try, unless another one has begun since.
+UPDATE airquality.alert_deliveries
+SET state = $4::smallint, next_attempt_at = coalesce($5::timestamptz, next_attempt_at), problem = $6::text,
+    claim = NULL, claimed_until = NULL, updated_at = now()
+WHERE tenant_id = $1::text AND alert_id = $2::uuid AND claim = $3::uuid;
+
+-- name: list_alert_deliveries
+-- A page of deliveries, the newest alert first.
+SELECT a.number, a.kind, a.severity, a.body, d.state, d.attempts, d.next_attempt_at, d.problem
+FROM airquality.alert_deliveries AS d
+JOIN airquality.alerts AS a USING (tenant_id, alert_id)
+WHERE d.tenant_id = $1::text AND ($2::smallint = 0 OR d.state = $2::smallint) AND ($3::int8 IS NULL OR a.number < $3::int8)
+ORDER BY a.number DESC
+LIMIT $4::int;
+
+-- name: replay_alert_delivery
+-- Has a delivery tried anew, unless it waits already.
+UPDATE airquality.alert_deliveries AS d
+SET state = 1, attempts = 0, next_attempt_at = now(), claim = NULL, claimed_until = NULL, problem = '', updated_at = now()
+FROM airquality.alerts AS a
+WHERE d.tenant_id = $1::text AND d.alert_id = $2::uuid AND d.state <> 1
+  AND (a.tenant_id, a.alert_id) = (d.tenant_id, d.alert_id)
+RETURNING a.number, a.kind, a.severity, a.body, d.state, d.attempts, d.next_attempt_at, d.problem;
+
+-- name: get_alert_delivery
+-- A delivery.
+SELECT a.number, a.kind, a.severity, a.body, d.state, d.attempts, d.next_attempt_at, d.problem
+FROM airquality.alert_deliveries AS d
+JOIN airquality.alerts AS a USING (tenant_id, alert_id)
+WHERE d.tenant_id = $1::text AND d.alert_id = $2::uuid;
