@@ -15,6 +15,7 @@ from airquality.forecast.registry import Models
 from airquality.forecast.training import train
 from airquality.forecast_repository import ForecastRepository
 from airquality.readings import Readings
+from airquality.recorder import Recorder
 from airquality.repository import AirQualityRepository
 from airquality.stations import Station
 from airquality.units import USUAL_UNITS, AveragingPeriod, Pollutant
@@ -49,17 +50,18 @@ async def forecast(caller: Caller, at: datetime = MOMENT, **fields: Any) -> pb.F
 
 async def fill(database: Postgres) -> None:
     """Stores the readings of the city as the operator's."""
-    repository, frame = AirQualityRepository(database), city(hours=HOURS)
+    repository, recorder, frame = AirQualityRepository(database), Recorder(database), city(hours=HOURS)
     places = [
         Station(f"city-{name}", "tests", "", "", float(lat), float(lng))
         for name, lat, lng in zip(frame.stations, frame.lat, frame.lng, strict=True)
     ]
     await repository.upsert_stations("public", places)
-    numbers = await repository.find_writable("public", [each.station_id for each in places])
+    numbers = await recorder.find_writable("public", [each.station_id for each in places])
     hours = (FIRST_HOUR + np.arange(HOURS)) * 3_600_000_000
     for quantity, values in frame.values.items():
         size = values.size
-        await repository.merge_readings(
+        await recorder.store_readings(
+            "public",
             Readings(
                 station=np.repeat([numbers[each.station_id] for each in places], HOURS),
                 pollutant=np.full(size, quantity),
@@ -67,7 +69,7 @@ async def fill(database: Postgres) -> None:
                 unit=np.full(size, USUAL_UNITS[quantity]),
                 time=np.tile(hours, len(places)),
                 value=values.ravel(),
-            )
+            ).last_by_key(),
         )
 
 

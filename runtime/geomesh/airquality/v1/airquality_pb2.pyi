@@ -509,6 +509,34 @@ SNAPSHOT_REASON_MOVED: SnapshotReason.ValueType  # 4
 """The area has moved."""
 Global___SnapshotReason: _TypeAlias = SnapshotReason  # noqa: Y015
 
+class _ForecastMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ForecastMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ForecastMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FORECAST_METHOD_UNSPECIFIED: _ForecastMethod.ValueType  # 0
+    """Not known."""
+    FORECAST_METHOD_MODEL: _ForecastMethod.ValueType  # 1
+    """By the trained model."""
+    FORECAST_METHOD_SIMPLE: _ForecastMethod.ValueType  # 2
+    """By the simple one: from what the air is now back to what it usually is at the hour of the day, at the pace and with
+    the errors of the station's last four weeks.
+    """
+
+class ForecastMethod(_ForecastMethod, metaclass=_ForecastMethodEnumTypeWrapper):
+    """How a forecast was made."""
+
+FORECAST_METHOD_UNSPECIFIED: ForecastMethod.ValueType  # 0
+"""Not known."""
+FORECAST_METHOD_MODEL: ForecastMethod.ValueType  # 1
+"""By the trained model."""
+FORECAST_METHOD_SIMPLE: ForecastMethod.ValueType  # 2
+"""By the simple one: from what the air is now back to what it usually is at the hour of the day, at the pace and with
+the errors of the station's last four weeks.
+"""
+Global___ForecastMethod: _TypeAlias = ForecastMethod  # noqa: Y015
+
 @_typing.final
 class Station(_message.Message):
     """A place where air is measured."""
@@ -2870,3 +2898,359 @@ class GetTileRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__radius_meters) -> _WhichOneofReturnType__radius_meters | None: ...
 
 Global___GetTileRequest: _TypeAlias = GetTileRequest  # noqa: Y015
+
+@_typing.final
+class GetForecastRequest(_message.Message):
+    """Asks for a forecast: by station_id, or at a point."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATION_ID_FIELD_NUMBER: _builtins.int
+    LAT_FIELD_NUMBER: _builtins.int
+    LNG_FIELD_NUMBER: _builtins.int
+    RADIUS_METERS_FIELD_NUMBER: _builtins.int
+    POLLUTANT_FIELD_NUMBER: _builtins.int
+    HOURS_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    station_id: _builtins.str
+    """The station."""
+    lat: _builtins.float
+    """Latitude in degrees."""
+    lng: _builtins.float
+    """Longitude in degrees."""
+    radius_meters: _builtins.float
+    """How far a station may be that speaks for the point, in metres; 50 000 by default."""
+    pollutant: Global___Pollutant.ValueType
+    """What to forecast; PM2.5 by default. Gases and particles of the first six codes are forecast."""
+    hours: _builtins.int
+    """Number of hours, 1 to 96; 24 by default."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """The moment to forecast from, now by default. At a past moment only readings of hours that were over then are used,
+        but a model that was trained later has learnt from what followed: compare ForecastModel.trained_until_time.
+        """
+
+    def __init__(
+        self,
+        *,
+        station_id: _builtins.str = ...,
+        lat: _builtins.float | None = ...,
+        lng: _builtins.float | None = ...,
+        radius_meters: _builtins.float | None = ...,
+        pollutant: Global___Pollutant.ValueType = ...,
+        hours: _builtins.int | None = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hours", b"_hours", "_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "at", b"at", "hours", b"hours", "lat", b"lat", "lng", b"lng", "radius_meters", b"radius_meters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hours", b"_hours", "_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "at", b"at", "hours", b"hours", "lat", b"lat", "lng", b"lng", "pollutant", b"pollutant", "radius_meters", b"radius_meters", "station_id", b"station_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__hours: _TypeAlias = _typing.Literal["hours"]  # noqa: Y015
+    _WhichOneofArgType__hours: _TypeAlias = _typing.Literal["_hours", b"_hours"]  # noqa: Y015
+    _WhichOneofReturnType__lat: _TypeAlias = _typing.Literal["lat"]  # noqa: Y015
+    _WhichOneofArgType__lat: _TypeAlias = _typing.Literal["_lat", b"_lat"]  # noqa: Y015
+    _WhichOneofReturnType__lng: _TypeAlias = _typing.Literal["lng"]  # noqa: Y015
+    _WhichOneofArgType__lng: _TypeAlias = _typing.Literal["_lng", b"_lng"]  # noqa: Y015
+    _WhichOneofReturnType__radius_meters: _TypeAlias = _typing.Literal["radius_meters"]  # noqa: Y015
+    _WhichOneofArgType__radius_meters: _TypeAlias = _typing.Literal["_radius_meters", b"_radius_meters"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hours) -> _WhichOneofReturnType__hours | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lat) -> _WhichOneofReturnType__lat | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lng) -> _WhichOneofReturnType__lng | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__radius_meters) -> _WhichOneofReturnType__radius_meters | None: ...
+
+Global___GetForecastRequest: _TypeAlias = GetForecastRequest  # noqa: Y015
+
+@_typing.final
+class Forecast(_message.Message):
+    """What the air will be like."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCATION_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    POLLUTANT_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    HOURS_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    METHOD_REASON_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    SKILL_FIELD_NUMBER: _builtins.int
+    CONTRIBUTIONS_FIELD_NUMBER: _builtins.int
+    STATIONS_FIELD_NUMBER: _builtins.int
+    pollutant: Global___Pollutant.ValueType
+    """What is forecast."""
+    unit: Global___Unit.ValueType
+    """The unit of all values: the pollutant's usual one."""
+    method: Global___ForecastMethod.ValueType
+    """How it was made."""
+    method_reason: _builtins.str
+    """Why the trained model was not used; empty where it was."""
+    @_builtins.property
+    def location(self) -> _types_pb2.Location:
+        """The place, which is the station's where one was asked about."""
+
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """The moment from which was forecast."""
+
+    @_builtins.property
+    def hours(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastHour]:
+        """The hours, the first of which holds `time`."""
+
+    @_builtins.property
+    def model(self) -> Global___ForecastModel:
+        """The model that was used; absent with the simple method."""
+
+    @_builtins.property
+    def skill(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastSkill]:
+        """How good such forecasts were, by hours ahead: of the model on the time that was held back from it, over all its
+        stations; of the simple method at the station itself over its last four weeks, where these have enough readings.
+        """
+
+    @_builtins.property
+    def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastContribution]:
+        """The stations that it rests on, the nearest first."""
+
+    @_builtins.property
+    def stations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Station]:
+        """Those stations, without their latest values."""
+
+    def __init__(
+        self,
+        *,
+        location: _types_pb2.Location | None = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        pollutant: Global___Pollutant.ValueType = ...,
+        unit: Global___Unit.ValueType = ...,
+        hours: _abc.Iterable[Global___ForecastHour] | None = ...,
+        method: Global___ForecastMethod.ValueType = ...,
+        method_reason: _builtins.str = ...,
+        model: Global___ForecastModel | None = ...,
+        skill: _abc.Iterable[Global___ForecastSkill] | None = ...,
+        contributions: _abc.Iterable[Global___ForecastContribution] | None = ...,
+        stations: _abc.Iterable[Global___Station] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["location", b"location", "model", b"model", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contributions", b"contributions", "hours", b"hours", "location", b"location", "method", b"method", "method_reason", b"method_reason", "model", b"model", "pollutant", b"pollutant", "skill", b"skill", "stations", b"stations", "time", b"time", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Forecast: _TypeAlias = Forecast  # noqa: Y015
+
+@_typing.final
+class ForecastHour(_message.Message):
+    """One hour of a forecast."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    LOWER_80_FIELD_NUMBER: _builtins.int
+    UPPER_80_FIELD_NUMBER: _builtins.int
+    LOWER_95_FIELD_NUMBER: _builtins.int
+    UPPER_95_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    """The median: as likely too high as too low."""
+    lower_80: _builtins.float
+    """The lower end of the 80 % interval."""
+    upper_80: _builtins.float
+    """The upper end of the 80 % interval."""
+    lower_95: _builtins.float
+    """The lower end of the 95 % interval."""
+    upper_95: _builtins.float
+    """The upper end of the 95 % interval."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Its start; it is an hour of UTC."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        value: _builtins.float = ...,
+        lower_80: _builtins.float = ...,
+        upper_80: _builtins.float = ...,
+        lower_95: _builtins.float = ...,
+        upper_95: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lower_80", b"lower_80", "lower_95", b"lower_95", "start_time", b"start_time", "upper_80", b"upper_80", "upper_95", b"upper_95", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForecastHour: _TypeAlias = ForecastHour  # noqa: Y015
+
+@_typing.final
+class ForecastModel(_message.Message):
+    """A trained model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    TRAINED_FROM_TIME_FIELD_NUMBER: _builtins.int
+    TRAINED_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    HELD_BACK_FROM_TIME_FIELD_NUMBER: _builtins.int
+    STATION_COUNT_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """Its version. Example: `pm25-20201122T040000Z`."""
+    station_count: _builtins.int
+    """Number of stations that it has learnt from."""
+    @_builtins.property
+    def trained_from_time(self) -> _timestamp_pb2.Timestamp:
+        """The first hour of the readings that it was trained on."""
+
+    @_builtins.property
+    def trained_until_time(self) -> _timestamp_pb2.Timestamp:
+        """The end of their last hour."""
+
+    @_builtins.property
+    def held_back_from_time(self) -> _timestamp_pb2.Timestamp:
+        """From here on to trained_until_time its skill was measured, before it was trained on these hours too."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        trained_from_time: _timestamp_pb2.Timestamp | None = ...,
+        trained_until_time: _timestamp_pb2.Timestamp | None = ...,
+        held_back_from_time: _timestamp_pb2.Timestamp | None = ...,
+        station_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["held_back_from_time", b"held_back_from_time", "trained_from_time", b"trained_from_time", "trained_until_time", b"trained_until_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_back_from_time", b"held_back_from_time", "station_count", b"station_count", "trained_from_time", b"trained_from_time", "trained_until_time", b"trained_until_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForecastModel: _TypeAlias = ForecastModel  # noqa: Y015
+
+@_typing.final
+class ForecastSkill(_message.Message):
+    """How good forecasts of so many hours ahead were."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOURS_AHEAD_FIELD_NUMBER: _builtins.int
+    MEAN_ABSOLUTE_ERROR_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    COVERAGE_80_FIELD_NUMBER: _builtins.int
+    COVERAGE_95_FIELD_NUMBER: _builtins.int
+    PERSISTENCE_ERROR_FIELD_NUMBER: _builtins.int
+    DAILY_PERSISTENCE_ERROR_FIELD_NUMBER: _builtins.int
+    CLIMATOLOGY_ERROR_FIELD_NUMBER: _builtins.int
+    SKILL_FIELD_NUMBER: _builtins.int
+    FORECAST_COUNT_FIELD_NUMBER: _builtins.int
+    hours_ahead: _builtins.int
+    """Hours ahead: 1 is the first hour of the forecast."""
+    mean_absolute_error: _builtins.float
+    """Mean absolute error, in the forecast's unit."""
+    bias: _builtins.float
+    """Mean of forecast minus reading; absent with the simple method."""
+    coverage_80: _builtins.float
+    """The share of readings that lay within the 80 % interval."""
+    coverage_95: _builtins.float
+    """The share of readings that lay within the 95 % interval."""
+    persistence_error: _builtins.float
+    """The mean absolute error of persistence on the same hours: the newest reading as forecast of every hour."""
+    daily_persistence_error: _builtins.float
+    """That of the same hour of the newest day."""
+    climatology_error: _builtins.float
+    """That of the station's median of the hour of the day."""
+    skill: _builtins.float
+    """By which share the error is below that of persistence: 0 is as good, 1 is perfect."""
+    forecast_count: _builtins.int
+    """Number of forecasts that were compared; absent with the simple method."""
+    def __init__(
+        self,
+        *,
+        hours_ahead: _builtins.int = ...,
+        mean_absolute_error: _builtins.float = ...,
+        bias: _builtins.float | None = ...,
+        coverage_80: _builtins.float | None = ...,
+        coverage_95: _builtins.float | None = ...,
+        persistence_error: _builtins.float | None = ...,
+        daily_persistence_error: _builtins.float | None = ...,
+        climatology_error: _builtins.float | None = ...,
+        skill: _builtins.float | None = ...,
+        forecast_count: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_climatology_error", b"_climatology_error", "_coverage_80", b"_coverage_80", "_coverage_95", b"_coverage_95", "_daily_persistence_error", b"_daily_persistence_error", "_forecast_count", b"_forecast_count", "_persistence_error", b"_persistence_error", "_skill", b"_skill", "bias", b"bias", "climatology_error", b"climatology_error", "coverage_80", b"coverage_80", "coverage_95", b"coverage_95", "daily_persistence_error", b"daily_persistence_error", "forecast_count", b"forecast_count", "persistence_error", b"persistence_error", "skill", b"skill"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_climatology_error", b"_climatology_error", "_coverage_80", b"_coverage_80", "_coverage_95", b"_coverage_95", "_daily_persistence_error", b"_daily_persistence_error", "_forecast_count", b"_forecast_count", "_persistence_error", b"_persistence_error", "_skill", b"_skill", "bias", b"bias", "climatology_error", b"climatology_error", "coverage_80", b"coverage_80", "coverage_95", b"coverage_95", "daily_persistence_error", b"daily_persistence_error", "forecast_count", b"forecast_count", "hours_ahead", b"hours_ahead", "mean_absolute_error", b"mean_absolute_error", "persistence_error", b"persistence_error", "skill", b"skill"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    _WhichOneofReturnType__climatology_error: _TypeAlias = _typing.Literal["climatology_error"]  # noqa: Y015
+    _WhichOneofArgType__climatology_error: _TypeAlias = _typing.Literal["_climatology_error", b"_climatology_error"]  # noqa: Y015
+    _WhichOneofReturnType__coverage_80: _TypeAlias = _typing.Literal["coverage_80"]  # noqa: Y015
+    _WhichOneofArgType__coverage_80: _TypeAlias = _typing.Literal["_coverage_80", b"_coverage_80"]  # noqa: Y015
+    _WhichOneofReturnType__coverage_95: _TypeAlias = _typing.Literal["coverage_95"]  # noqa: Y015
+    _WhichOneofArgType__coverage_95: _TypeAlias = _typing.Literal["_coverage_95", b"_coverage_95"]  # noqa: Y015
+    _WhichOneofReturnType__daily_persistence_error: _TypeAlias = _typing.Literal["daily_persistence_error"]  # noqa: Y015
+    _WhichOneofArgType__daily_persistence_error: _TypeAlias = _typing.Literal["_daily_persistence_error", b"_daily_persistence_error"]  # noqa: Y015
+    _WhichOneofReturnType__forecast_count: _TypeAlias = _typing.Literal["forecast_count"]  # noqa: Y015
+    _WhichOneofArgType__forecast_count: _TypeAlias = _typing.Literal["_forecast_count", b"_forecast_count"]  # noqa: Y015
+    _WhichOneofReturnType__persistence_error: _TypeAlias = _typing.Literal["persistence_error"]  # noqa: Y015
+    _WhichOneofArgType__persistence_error: _TypeAlias = _typing.Literal["_persistence_error", b"_persistence_error"]  # noqa: Y015
+    _WhichOneofReturnType__skill: _TypeAlias = _typing.Literal["skill"]  # noqa: Y015
+    _WhichOneofArgType__skill: _TypeAlias = _typing.Literal["_skill", b"_skill"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__climatology_error) -> _WhichOneofReturnType__climatology_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__coverage_80) -> _WhichOneofReturnType__coverage_80 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__coverage_95) -> _WhichOneofReturnType__coverage_95 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__daily_persistence_error) -> _WhichOneofReturnType__daily_persistence_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__forecast_count) -> _WhichOneofReturnType__forecast_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__persistence_error) -> _WhichOneofReturnType__persistence_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__skill) -> _WhichOneofReturnType__skill | None: ...
+
+Global___ForecastSkill: _TypeAlias = ForecastSkill  # noqa: Y015
+
+@_typing.final
+class ForecastContribution(_message.Message):
+    """What one station contributed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATION_ID_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    NEWEST_TIME_FIELD_NUMBER: _builtins.int
+    DISTANCE_METERS_FIELD_NUMBER: _builtins.int
+    station_id: _builtins.str
+    """The station."""
+    weight: _builtins.float
+    """Its share, 0 to 1; the shares add up to 1."""
+    distance_meters: _builtins.float
+    """Its distance in metres, on the ellipsoid."""
+    @_builtins.property
+    def newest_time(self) -> _timestamp_pb2.Timestamp:
+        """The start of its newest hour with a reading."""
+
+    def __init__(
+        self,
+        *,
+        station_id: _builtins.str = ...,
+        weight: _builtins.float = ...,
+        newest_time: _timestamp_pb2.Timestamp | None = ...,
+        distance_meters: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["newest_time", b"newest_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distance_meters", b"distance_meters", "newest_time", b"newest_time", "station_id", b"station_id", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForecastContribution: _TypeAlias = ForecastContribution  # noqa: Y015

@@ -97,6 +97,14 @@ class AirQualityServiceStub:
     index, transparent where no station is near enough; as `{y}.mvt` a vector tile with the layers `contours` (areas of
     one category) and `stations`. It has an entity tag, and a request whose `if-none-match` names it is answered with 304.
     """
+    GetForecast: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.GetForecastRequest, _airquality_pb2.Forecast]
+    """Forecasts a pollutant for the next 1 to 96 hours with 80 % and 95 % intervals, at a station or at a place between
+    stations, and says how good such forecasts were on time that was held back. Only what was reported for hours that
+    were over at the moment of the forecast goes into it. Where the trained model cannot be used, a simple one that is
+    calibrated on the station's last four weeks answers, and `method` and `method_reason` say so. An unknown station
+    ends with STATION_NOT_FOUND; a place that no station near enough speaks for, or whose stations have reported too
+    little in the last 24 hours, with NO_DATA_NEARBY.
+    """
 
 @_typing.type_check_only
 class AirQualityServiceAsyncStub(AirQualityServiceStub):
@@ -165,6 +173,14 @@ class AirQualityServiceAsyncStub(AirQualityServiceStub):
     """Returns a tile of the air in Web Mercator: as `{y}.png` a heat map of 256 × 256 pixels in the official colours of the
     index, transparent where no station is near enough; as `{y}.mvt` a vector tile with the layers `contours` (areas of
     one category) and `stations`. It has an entity tag, and a request whose `if-none-match` names it is answered with 304.
+    """
+    GetForecast: _aio.UnaryUnaryMultiCallable[_airquality_pb2.GetForecastRequest, _airquality_pb2.Forecast]  # type: ignore[assignment]
+    """Forecasts a pollutant for the next 1 to 96 hours with 80 % and 95 % intervals, at a station or at a place between
+    stations, and says how good such forecasts were on time that was held back. Only what was reported for hours that
+    were over at the moment of the forecast goes into it. Where the trained model cannot be used, a simple one that is
+    calibrated on the station's last four weeks answers, and `method` and `method_reason` say so. An unknown station
+    ends with STATION_NOT_FOUND; a place that no station near enough speaks for, or whose stations have reported too
+    little in the last 24 hours, with NO_DATA_NEARBY.
     """
 
 class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -321,6 +337,20 @@ class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns a tile of the air in Web Mercator: as `{y}.png` a heat map of 256 × 256 pixels in the official colours of the
         index, transparent where no station is near enough; as `{y}.mvt` a vector tile with the layers `contours` (areas of
         one category) and `stations`. It has an entity tag, and a request whose `if-none-match` names it is answered with 304.
+        """
+
+    @_abc_1.abstractmethod
+    def GetForecast(
+        self,
+        request: _airquality_pb2.GetForecastRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_airquality_pb2.Forecast, _abc.Awaitable[_airquality_pb2.Forecast]]:
+        """Forecasts a pollutant for the next 1 to 96 hours with 80 % and 95 % intervals, at a station or at a place between
+        stations, and says how good such forecasts were on time that was held back. Only what was reported for hours that
+        were over at the moment of the forecast goes into it. Where the trained model cannot be used, a simple one that is
+        calibrated on the station's last four weeks answers, and `method` and `method_reason` say so. An unknown station
+        ends with STATION_NOT_FOUND; a place that no station near enough speaks for, or whose stations have reported too
+        little in the last 24 hours, with NO_DATA_NEARBY.
         """
 
 def add_AirQualityServiceServicer_to_server(servicer: AirQualityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

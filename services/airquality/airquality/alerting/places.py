@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from airquality.alerting.definition import Box, Circle, Definition, Measure, Polygon
 from airquality.alerting.rules import Direction, State
-from airquality.interpolation import interpolate
+from airquality.inverse_distance import interpolate
 from airquality.stations import latitudes_around
 from meshkit.errors import InvalidInput, Reason
 

@@ -120,7 +120,7 @@ class Boosted:
             )
             if len(rows):
                 own = self.boosters[number * members : (number + 1) * members]
-                made = np.mean([each.predict(rows, num_threads=threads) for each in own], axis=0)
+                made = np.mean([np.asarray(each.predict(rows, num_threads=threads)) for each in own], axis=0)
                 change[:, places] = made.reshape(-1, len(places))
         medians = np.full((*base.shape, len(HORIZONS)), np.nan)
         medians[known] = np.maximum(base[known][:, None] + change * self.scales[self.target], 0.0)

@@ -9,7 +9,7 @@ from airquality.forecast.features import level
 from airquality.forecast.frame import Floats, Frame
 from airquality.forecast.intervals import nested
 from airquality.forecast.neighbours import distances_meters
-from airquality.interpolation import SAME_PLACE_METERS, interpolate
+from airquality.inverse_distance import SAME_PLACE_METERS, interpolate
 from airquality.units import Pollutant
 
 MOST_STATIONS: Final = 5
@@ -60,7 +60,7 @@ def between_stations(
 
     The half-widths of the intervals, in logarithms, are the stations' own, weighted as their medians are, since they
     err together; to these adds, as an independent error, what interpolation is wrong by. A station on the spot
-    (`interpolation.SAME_PLACE_METERS`) speaks alone and adds nothing.
+    (`inverse_distance.SAME_PLACE_METERS`) speaks alone and adds nothing.
 
     Args:
         distances: Distances in metres, ascending.
