@@ -249,7 +249,7 @@ async def as_tenant(
         watch_waiting_updates=4,
     )
     upstream, cache = Upstream(f"127.0.0.1:{geocoder[1]}", "geocoder"), Cache(settings)
-    (servicer, _), parts = assemble(
+    servicer, _, parts = assemble(
         settings, database, cache, geocoder_pb2_grpc.GeocoderServiceStub(upstream.channel), events, models
     )
     stub = airquality_pb2_grpc.AirQualityServiceStub

@@ -395,6 +395,28 @@ async def test_a_watcher_gets_each_alert_once_and_resumes_after_the_last(service
     assert [each.alert_id for each in [first[0], *rest]] == [each.alert_id for each in await acme.alerts()]
 
 
+async def test_server_sent_events_carry_the_same_alerts_and_resume_by_their_header(service: Service) -> None:
+    acme = service.caller("acme")
+    await acme.create()
+    await service.arrive(stored(150, 4))
+    await service.arrive(stored(50, 3))
+    fired, resolved = await acme.alerts()
+    metadata = (*acme.metadata, ("last-event-id", fired.alert_id))
+    call = acme.stub.WatchAlertsEvents(pb.WatchAlertsRequest(), metadata=metadata, timeout=30)
+    async for message in call:
+        assert message.content_type == "text/event-stream"
+        lines = message.data.decode().splitlines()
+        if "event: alert" in lines:
+            break
+    call.cancel()
+    assert lines[:2] == [f"id: {resolved.alert_id}", "event: alert"]
+    assert json.loads(lines[2].removeprefix("data: "))["alert"]["alertId"] == resolved.alert_id
+    metadata = (*acme.metadata, ("last-event-id", "yesterday"))
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await acme.stub.WatchAlertsEvents(pb.WatchAlertsRequest(), metadata=metadata, timeout=30).read()
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 async def test_a_webhook_gets_a_signed_post(service: Service, hook: Endpoint) -> None:
     acme = service.caller("acme")
     made = await acme.create(webhook_url=hook.url("/taken?key=1"))

@@ -16,8 +16,12 @@ async def main() -> None:
     # Conditions at a point cost about as much as asking Redis for them, and most points are asked for once.
     database, cache = Postgres(settings), Cache(settings, share_once_asked=False)
     geocoder = Upstream(settings.geocoder_address, "geocoder", certificates=Certificates.of(settings))
-    servicers, parts = assemble(settings, database, cache, GeocoderServiceStub(geocoder.channel))
-    await serve(settings, servicers=servicers, dependencies=[database, cache, geocoder, *parts])
+    servicer, alerts, parts = assemble(settings, database, cache, GeocoderServiceStub(geocoder.channel))
+    await serve(
+        settings,
+        servicers=[servicer, alerts.servicer],
+        dependencies=[database, cache, geocoder, *parts, *alerts.dependencies],
+    )
 
 
 run(main)

@@ -1,21 +1,25 @@
 """Protobuf in, protobuf out, for alerts."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from airquality.alerting.feed import Feed
 from airquality.alerting.manage import AlertRules
-from airquality.convert.alerts import alert_message, definition, delivery_message, rule_message
+from airquality.convert.alerts import alert_message, definition, delivery_message, rule_message, server_sent
 from geomesh.airquality.v1 import alerts_pb2 as pb
 from geomesh.airquality.v1.alerts_pb2_grpc import AlertServiceServicer
 from meshkit.context import current
 from meshkit.errors import InvalidInput, Reason
 from meshkit.paging import PageToken
+
+_LAST_EVENT_ID: Final = "last-event-id"
 
 
 class AlertServicer(AlertServiceServicer):
@@ -73,17 +77,33 @@ class AlertServicer(AlertServiceServicer):
 
     async def WatchAlerts(
         self, request: pb.WatchAlertsRequest, _context: object
-    ) -> AsyncIterator[pb.WatchAlertsResponse]:
+    ) -> AsyncGenerator[pb.WatchAlertsResponse, None]:
         """Sends alerts as they are raised."""
+        async with aclosing(self._watch(request, request.after_alert_id)) as messages:
+            async for message in messages:
+                yield message
+
+    async def WatchAlertsEvents(
+        self, request: pb.WatchAlertsRequest, _context: object
+    ) -> AsyncGenerator[HttpBody, None]:
+        """Does the same as server-sent events."""
+        async with aclosing(self._watch(request, _seen() or request.after_alert_id)) as messages:
+            async for message in messages:
+                yield server_sent(message)
+
+    async def _watch(
+        self, request: pb.WatchAlertsRequest, after_alert_id: str
+    ) -> AsyncGenerator[pb.WatchAlertsResponse, None]:
         tenant = _tenant()
-        after = await self._rules.number(tenant, request.after_alert_id) if request.after_alert_id else None
-        async for alert in self._feed.follow(tenant, after, request.rule_id):
-            if alert is None:
-                now = Timestamp()
-                now.GetCurrentTime()
-                yield pb.WatchAlertsResponse(heartbeat=now)
-            else:
-                yield pb.WatchAlertsResponse(alert=alert_message(alert))
+        after = await self._rules.number(tenant, after_alert_id) if after_alert_id else None
+        async with aclosing(self._feed.follow(tenant, after, request.rule_id)) as alerts:
+            async for alert in alerts:
+                if alert is None:
+                    now = Timestamp()
+                    now.GetCurrentTime()
+                    yield pb.WatchAlertsResponse(heartbeat=now)
+                else:
+                    yield pb.WatchAlertsResponse(alert=alert_message(alert))
 
     async def ListAlertDeliveries(
         self, request: pb.ListAlertDeliveriesRequest, _context: object
@@ -102,6 +122,15 @@ class AlertServicer(AlertServiceServicer):
 
 def _tenant() -> str:
     return current().identity.tenant
+
+
+def _seen() -> str:
+    """Returns the alert that a browser names when it begins a stream again, "" where it names none."""
+    header = current().text(_LAST_EVENT_ID)
+    try:
+        return str(UUID(header)) if header else ""
+    except ValueError:
+        raise InvalidInput(_LAST_EVENT_ID, "must be the id of an alert") from None
 
 
 def _number(position: tuple[Any, ...] | None) -> int | None:

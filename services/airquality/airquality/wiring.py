@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from airquality.alert_servicer import AlertServicer
-from airquality.alert_wiring import wire_alerts
+from airquality.alert_wiring import Alerts, wire_alerts
 from airquality.archive import Archive
 from airquality.conditions import CurrentConditions
 from airquality.events import EventSource
@@ -38,8 +37,8 @@ def assemble(
     geocoder: "GeocoderServiceAsyncStub",
     events: EventSource | None = None,
     models: Models | None = None,
-) -> tuple[tuple[AirQualityServicer, AlertServicer], list[Dependency]]:
-    """Returns the servicers, and what they depend on beside the database, the cache and the geocoder."""
+) -> tuple[AirQualityServicer, Alerts, list[Dependency]]:
+    """Returns the servicer, the alerts, and what the servicer depends on beside database, cache and geocoder."""
     repository, live = AirQualityRepository(database), Live(settings, database)
     stations, forecast_store = Stations(repository), ForecastRepository(database)
     models = models or Models(forecast_store, check_seconds=settings.forecast_check_seconds)
@@ -74,4 +73,4 @@ def assemble(
         forecasts=forecasts,
     )
     alerts = wire_alerts(settings, database, repository, live.events, StationForesight(forecasts))
-    return (servicer, alerts.servicer), [*live.dependencies, latest, replies, models, *alerts.dependencies]
+    return servicer, alerts, [*live.dependencies, latest, replies, models]

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from geomesh.airquality.v1 import alerts_pb2 as geomesh_dot_airquality_dot_v1_dot_alerts__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -76,6 +77,11 @@ class AlertServiceStub:
                 '/geomesh.airquality.v1.AlertService/WatchAlerts',
                 request_serializer=geomesh_dot_airquality_dot_v1_dot_alerts__pb2.WatchAlertsRequest.SerializeToString,
                 response_deserializer=geomesh_dot_airquality_dot_v1_dot_alerts__pb2.WatchAlertsResponse.FromString,
+                _registered_method=True)
+        self.WatchAlertsEvents = channel.unary_stream(
+                '/geomesh.airquality.v1.AlertService/WatchAlertsEvents',
+                request_serializer=geomesh_dot_airquality_dot_v1_dot_alerts__pb2.WatchAlertsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
         self.ListAlertDeliveries = channel.unary_unary(
                 '/geomesh.airquality.v1.AlertService/ListAlertDeliveries',
@@ -152,6 +158,15 @@ class AlertServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchAlertsEvents(self, request, context):
+        """Does what WatchAlerts does as server-sent events. The names of the events are `alert` and `heartbeat`, the id of an
+        alert is its alert_id, their data is a WatchAlertsResponse in JSON on one line. The header Last-Event-ID goes before
+        `after_alert_id`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAlertDeliveries(self, request, context):
         """Lists what was to be posted to webhooks, the newest first; with state DEAD what nobody took.
         """
@@ -208,6 +223,11 @@ def add_AlertServiceServicer_to_server(servicer, server):
                     servicer.WatchAlerts,
                     request_deserializer=geomesh_dot_airquality_dot_v1_dot_alerts__pb2.WatchAlertsRequest.FromString,
                     response_serializer=geomesh_dot_airquality_dot_v1_dot_alerts__pb2.WatchAlertsResponse.SerializeToString,
+            ),
+            'WatchAlertsEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchAlertsEvents,
+                    request_deserializer=geomesh_dot_airquality_dot_v1_dot_alerts__pb2.WatchAlertsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'ListAlertDeliveries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAlertDeliveries,
@@ -438,6 +458,33 @@ class AlertService:
             '/geomesh.airquality.v1.AlertService/WatchAlerts',
             geomesh_dot_airquality_dot_v1_dot_alerts__pb2.WatchAlertsRequest.SerializeToString,
             geomesh_dot_airquality_dot_v1_dot_alerts__pb2.WatchAlertsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchAlertsEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/geomesh.airquality.v1.AlertService/WatchAlertsEvents',
+            geomesh_dot_airquality_dot_v1_dot_alerts__pb2.WatchAlertsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

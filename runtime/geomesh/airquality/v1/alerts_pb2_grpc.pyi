@@ -5,6 +5,7 @@ Rules about the air, and the alerts that they raise."""
 
 from collections import abc as _abc
 from geomesh.airquality.v1 import alerts_pb2 as _alerts_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 import abc as _abc_1
@@ -56,6 +57,11 @@ class AlertServiceStub:
     """Sends every alert when it is raised, in order, from now on or from an alert that the caller has seen. An alert comes
     again after a resumption only if the caller names an older one than the last it has seen.
     """
+    WatchAlertsEvents: _grpc.UnaryStreamMultiCallable[_alerts_pb2.WatchAlertsRequest, _httpbody_pb2.HttpBody]
+    """Does what WatchAlerts does as server-sent events. The names of the events are `alert` and `heartbeat`, the id of an
+    alert is its alert_id, their data is a WatchAlertsResponse in JSON on one line. The header Last-Event-ID goes before
+    `after_alert_id`.
+    """
     ListAlertDeliveries: _grpc.UnaryUnaryMultiCallable[_alerts_pb2.ListAlertDeliveriesRequest, _alerts_pb2.ListAlertDeliveriesResponse]
     """Lists what was to be posted to webhooks, the newest first; with state DEAD what nobody took."""
     ReplayAlertDelivery: _grpc.UnaryUnaryMultiCallable[_alerts_pb2.ReplayAlertDeliveryRequest, _alerts_pb2.AlertDelivery]
@@ -87,6 +93,11 @@ class AlertServiceAsyncStub(AlertServiceStub):
     WatchAlerts: _aio.UnaryStreamMultiCallable[_alerts_pb2.WatchAlertsRequest, _alerts_pb2.WatchAlertsResponse]  # type: ignore[assignment]
     """Sends every alert when it is raised, in order, from now on or from an alert that the caller has seen. An alert comes
     again after a resumption only if the caller names an older one than the last it has seen.
+    """
+    WatchAlertsEvents: _aio.UnaryStreamMultiCallable[_alerts_pb2.WatchAlertsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Does what WatchAlerts does as server-sent events. The names of the events are `alert` and `heartbeat`, the id of an
+    alert is its alert_id, their data is a WatchAlertsResponse in JSON on one line. The header Last-Event-ID goes before
+    `after_alert_id`.
     """
     ListAlertDeliveries: _aio.UnaryUnaryMultiCallable[_alerts_pb2.ListAlertDeliveriesRequest, _alerts_pb2.ListAlertDeliveriesResponse]  # type: ignore[assignment]
     """Lists what was to be posted to webhooks, the newest first; with state DEAD what nobody took."""
@@ -164,6 +175,17 @@ class AlertServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_alerts_pb2.WatchAlertsResponse], _abc.AsyncIterator[_alerts_pb2.WatchAlertsResponse]]:
         """Sends every alert when it is raised, in order, from now on or from an alert that the caller has seen. An alert comes
         again after a resumption only if the caller names an older one than the last it has seen.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchAlertsEvents(
+        self,
+        request: _alerts_pb2.WatchAlertsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Does what WatchAlerts does as server-sent events. The names of the events are `alert` and `heartbeat`, the id of an
+        alert is its alert_id, their data is a WatchAlertsResponse in JSON on one line. The header Last-Event-ID goes before
+        `after_alert_id`.
         """
 
     @_abc_1.abstractmethod

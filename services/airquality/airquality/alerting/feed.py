@@ -1,7 +1,7 @@
 """Alerts as they are raised, for those who watch: one look at the database a tenant, however many of it watch."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
@@ -68,7 +68,7 @@ class Feed:
         """Has it look now."""
         self._poked.set()
 
-    async def follow(self, tenant: str, after: int | None, rule_id: str) -> AsyncIterator[Any | None]:
+    async def follow(self, tenant: str, after: int | None, rule_id: str) -> AsyncGenerator[Any | None, None]:
         """Yields alerts after a number, or from now on; None first, and whenever nothing came for a while.
 
         Raises:

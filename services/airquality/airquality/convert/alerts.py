@@ -1,8 +1,10 @@
 """Between the messages of alerts.proto and the domain's values."""
 
+import json
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -174,3 +176,11 @@ def _duration(span: timedelta) -> Duration:
     message = Duration()
     message.FromTimedelta(span)
     return message
+
+
+def server_sent(message: pb.WatchAlertsResponse) -> HttpBody:
+    """Returns a message of a stream as a server-sent event (WHATWG HTML, section 9.2)."""
+    fields = MessageToDict(message, always_print_fields_with_no_presence=True)  # as the edge prints replies
+    data = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    head = f"id: {message.alert.alert_id}\nevent: alert" if message.HasField("alert") else "event: heartbeat"
+    return HttpBody(content_type="text/event-stream", data=f"{head}\ndata: {data}\n\n".encode())
