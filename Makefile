@@ -4,10 +4,10 @@ PYTHON := .venv/bin/python
 LOCAL := $(PYTHON) -m geomesh_local
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap up down status logs migrate load certs protos check test test-slow bench clean
+.PHONY: help bootstrap up down status logs migrate load certs replay protos check test test-slow evaluate-interpolation bench train-forecast evaluate-forecast clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' Makefile
 
 up: bootstrap ## Install what is missing, migrate, load, start everything, and print what to try
 	@$(LOCAL) up
@@ -30,6 +30,9 @@ load: bootstrap ## Start the stores and load the data that is missing
 certs: bootstrap ## Make the certificates for GEOMESH_TLS=1 that are missing or expire soon; RENEW=1 for all
 	@$(LOCAL) certs
 
+replay: $(PYTHON) ## Send August 2020 to the running stack as if it came in now; SPEED=60 HOURS=48
+	@SPEED=$(SPEED) HOURS=$(HOURS) $(LOCAL) replay
+
 protos: bootstrap ## Write what is generated: stubs, the client's services, the OpenAPI document, and pages of docs/
 	@mkdir -p .run && $(PYTHON) protos/generate.py --image .run/protos.binpb
 	@$(PYTHON) -m gateway.openapi --image .run/protos.binpb
@@ -46,8 +49,18 @@ test: bootstrap ## Run the tests on stores and a mesh of their own
 test-slow: bootstrap ## Run the tests that take longer than the suite can wait for
 	@$(PYTHON) -m pytest -m slow
 
+evaluate-interpolation: bootstrap ## Leave each station out in turn and tell how well its air is estimated
+	@$(PYTHON) -m airquality.evaluate_interpolation
+
 bench: bootstrap ## Measure, print one table of ratios, and write docs/benchmarks.md
 	@$(PYTHON) -m bench
+
+train-forecast: bootstrap ## Train forecast models on the stored readings; POLLUTANTS="pm25 o3" for which
+	@$(LOCAL) train
+
+evaluate-forecast: bootstrap ## Judge forecasts on time held back, against public baselines; writes docs/air-quality
+	@.venv/bin/uv pip install --quiet --python $(PYTHON) --group evaluation
+	@$(PYTHON) -m bench.forecast_evaluation
 
 clean: $(PYTHON) ## Stop everything and remove it with its data; the virtualenv stays
 	@$(LOCAL) clean

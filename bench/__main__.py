@@ -7,7 +7,24 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from bench import accounts, air, auth, edge, entities, footprint, geocoding, limits, profile, report, tls
+from bench import (
+    accounts,
+    air,
+    anywhere,
+    auth,
+    edge,
+    entities,
+    footprint,
+    forecasting,
+    geocoding,
+    indices,
+    limits,
+    memory,
+    profile,
+    report,
+    tls,
+    watch,
+)
 from bench.load import binary
 from bench.mesh import Mesh, mesh, settle
 
@@ -20,9 +37,13 @@ ONE_REPLICA: dict[str, Callable[[Mesh], Iterator[report.Row]]] = {
     "tls": tls.rest,
     "limits": limits.rows,
     "conditions": air.conditions,
+    "present": anywhere.present,
+    "tiles": anywhere.tiles,
     "geocoding": geocoding.rows,
     "entities": entities.rows,
     "ingest": air.ingest,
+    "history": memory.history,
+    "watch": watch.delivering,
 }
 TWO_REPLICAS: dict[str, Callable[[Mesh], Iterator[report.Row]]] = {
     "rest-2": partial(edge.rest, replicas=2, at_least=0.75)
@@ -32,6 +53,9 @@ ALONE: dict[str, Callable[[], Iterator[report.Row]]] = {
     "second-up": footprint.second_up,
     "tokens": auth.verification,
     "accounts": accounts.rows,
+    "indices": indices.rows,
+    "watch-matching": watch.matching,
+    "forecasts": forecasting.rows,
 }
 
 PROFILE = "profile"

@@ -161,6 +161,23 @@ class Cache:
             _SHARED.inc()
         return await asyncio.shield(flight)
 
+    async def renew(
+        self, key: str, compute: Compute, ttl_seconds: float, *, lead_seconds: float, stale_seconds: float = 30.0
+    ) -> bool:
+        """Computes the value of `key` anew if it would not be fresh in `lead_seconds`; returns whether it did.
+
+        Of several processes that renew the same key one computes it, and the others take what it left in Redis.
+        """
+        due = time.time() + lead_seconds
+        entry = self._local.get(key)
+        if key in self._flights or (entry is not None and entry.fresh_until > due):
+            return False
+        _, mine = await self._ask_redis(key, stale_seconds, fresh_at=due)
+        if not mine or key in self._flights:
+            return False
+        await asyncio.shield(self._take_off(key, self._compute(key, compute, ttl_seconds, stale_seconds)))
+        return True
+
     def _take_off(self, key: str, work: Coroutine[Any, Any, bytes]) -> "asyncio.Task[bytes]":
         """Begins what everybody who asks for `key` will wait for, with more time than the first of them has."""
         context = contextvars.copy_context()
@@ -276,11 +293,21 @@ class Cache:
         if entry is not None:
             entry.fresh_until = min(time.time() + _RETRY_SECONDS, entry.stale_until)
 
-    async def _ask_redis(self, key: str, stale_seconds: float) -> tuple[_Entry | None, bool]:
-        """Returns what Redis has, kept here too, and whether it is for this process to compute."""
+    async def _ask_redis(
+        self, key: str, stale_seconds: float, *, fresh_at: float | None = None
+    ) -> tuple[_Entry | None, bool]:
+        """Returns what Redis has, kept here too, and whether it is for this process to compute.
+
+        Args:
+            key: Which value.
+            stale_seconds: How long it is handed out after its time.
+            fresh_at: When it must still be fresh, in seconds since 1970; now by default.
+        """
         names = (self._values + key, self._locks + key)
         try:
-            raw, mine = await self._redis.call(self._look_up, names, (time.time(), int(_LOCK_SECONDS * 1000)))
+            raw, mine = await self._redis.call(
+                self._look_up, names, (fresh_at or time.time(), int(_LOCK_SECONDS * 1000))
+            )
         except (MeshError, RedisError) as error:
             _miss_redis(error)
             return None, True

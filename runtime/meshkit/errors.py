@@ -55,6 +55,7 @@ class Reason(StrEnum):
     USER_NOT_FOUND = "USER_NOT_FOUND"
     ALREADY_EXISTS = "ALREADY_EXISTS"
     STATE_FORBIDS = "STATE_FORBIDS"
+    SUBSCRIBER_TOO_SLOW = "SUBSCRIBER_TOO_SLOW"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -56,7 +57,6 @@ class Server:
         in_work: Unary calls in work now.
         streams: Tasks that write to a caller until they are told to stop.
         calls: Every streaming call in work, by its task.
-        draining: Whether the process is about to stop.
     """
 
     settings: ServiceSettings
@@ -65,7 +65,14 @@ class Server:
     in_work: int = 0
     streams: set[asyncio.Task[Any]] = field(default_factory=set)
     calls: dict[asyncio.Task[Any], RequestContext] = field(default_factory=dict)
-    draining: bool = False
+
+    def end_streams(self) -> None:
+        """Ends what writes to a caller until it is told to stop, with a word that says to resume."""
+        for task in tuple(self.streams):
+            stopping = Unavailable(
+                "this server is stopping; resume the stream", reason=Reason.SHUTTING_DOWN, retry_after_seconds=0.0
+            )
+            self.end(task, self.calls[task], stopping)
 
     def end_revoked(self) -> None:
         """Ends the streams whose caller's token is revoked: a stream lives longer than a call, and its right may not."""
@@ -115,16 +122,10 @@ def wrap(method: Method, server: Server, handler: Callable[..., Any]) -> Call:
         try:
             reply = await work(request, context)
         except asyncio.CancelledError:
-            error: MeshError
-            if call.ended_by is not None:
-                error = call.ended_by
-            elif server.draining and method.response_streaming:
-                error = Unavailable(
-                    "this server is stopping; resume the stream", reason=Reason.SHUTTING_DOWN, retry_after_seconds=0.0
-                )
-            else:
+            if call.ended_by is None:
                 ended[grpc.StatusCode.CANCELLED].inc()
                 raise
+            error: MeshError = call.ended_by
         except Exception as raised:  # noqa: BLE001 -- the boundary: nothing of a defect may reach the caller
             error = _ours(method, call, raised)
         else:
@@ -252,7 +253,7 @@ def _while_token_lasts(server: Server, handle: Call) -> Call:
     return handled
 
 
-def _writing(server: Server, handler: Callable[..., AsyncIterator[Any]]) -> Call:
+def _writing(server: Server, handler: Callable[..., AsyncGenerator[Any, None]]) -> Call:
     """Lets a stream of replies pass through the same steps as a single one, and be ended by a drain."""
 
     async def write(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
@@ -260,9 +261,19 @@ def _writing(server: Server, handler: Callable[..., AsyncIterator[Any]]) -> Call
         assert task is not None  # noqa: S101 -- gRPC runs every handler in a task
         server.streams.add(task)
         try:
-            async for reply in handler(request, context):
-                await context.write(reply)
+            # Closed here, so that what a subscriber holds is free when it has gone, and not when it is found unused.
+            async with aclosing(handler(request, context)) as replies:
+                async for reply in replies:
+                    await _write(context, reply)
         finally:
             server.streams.discard(task)
 
     return write
+
+
+async def _write(context: grpc.aio.ServicerContext[Any, Any], reply: Any) -> None:
+    """Writes a reply; a caller who has gone is told of by a cancellation, wherever it is noticed first."""
+    try:
+        await context.write(reply)
+    except grpc.aio.InternalError as error:
+        raise asyncio.CancelledError from error

@@ -194,6 +194,10 @@ def _options(settings: ServiceSettings) -> list[tuple[str, int]]:
         # would end such a call without any details.
         ("grpc.max_metadata_size", 64 * 1024),
         ("grpc.absolute_max_metadata_size", 64 * 1024),
+        # gRPC's own bound of a thousand ends a burst of calls as CANCELLED, without details. This is more than the edge
+        # lets through, so that it is a gate of ours that refuses.
+        ("grpc.server.max_pending_requests", settings.max_pending_calls),
+        ("grpc.server.max_pending_requests_hard_limit", settings.max_pending_calls),
         # Two servers that share a port were measured to pin all traffic to one of them.
         ("grpc.so_reuseport", 0),
         ("grpc.keepalive_time_ms", 30_000),
@@ -267,9 +271,7 @@ async def _drain(
     standard_health: health.aio.HealthServicer,
 ) -> None:
     """Leaves the rotation, waits until that is noticed, lets calls finish, and ends streams so that they can resume."""
-    path.draining = True
     await standard_health.enter_graceful_shutdown()
     await asyncio.sleep(settings.drain_notice_seconds)
-    for task in tuple(path.streams):
-        task.cancel()
+    path.end_streams()
     await server.stop(grace=settings.drain_seconds)

@@ -103,6 +103,11 @@ class ServiceSettings(BaseSettings):
     max_concurrent_requests: int = Field(
         1000, ge=1, description="Calls in work at one time; more are refused with RESOURCE_EXHAUSTED."
     )
+    max_pending_calls: int = Field(
+        12_000,
+        ge=1,
+        description="Calls that have come and are not begun at one time; gRPC ends more as CANCELLED, without details.",
+    )
     max_message_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="Largest request and reply in bytes.")
     drain_seconds: float = Field(10.0, ge=0, description="Time in seconds that calls in work get to finish at a stop.")
     drain_notice_seconds: float = Field(

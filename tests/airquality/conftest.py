@@ -1,22 +1,21 @@
 """A real air-quality service on a database of its own, callers of several tenants, and a geocoder beside it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import SecretStr
 
-from airquality.archive import Archive
-from airquality.conditions import CurrentConditions
-from airquality.ingest import Ingest
-from airquality.repository import AirQualityRepository
-from airquality.servicer import AirQualityServicer
+from airquality.events import EventBatch, StoredReading
+from airquality.forecast.registry import Models
+from airquality.forecast_repository import ForecastRepository
 from airquality.settings import Settings
-from airquality.stations import Stations
+from airquality.wiring import assemble
 from geomesh.airquality.v1 import airquality_pb2 as pb
 from geomesh.airquality.v1 import airquality_pb2_grpc
 from geomesh.geocoder.v1 import geocoder_pb2, geocoder_pb2_grpc
@@ -30,6 +29,7 @@ __all__ = ["issuer"]
 
 START = datetime(2020, 8, 20, tzinfo=UTC)
 PM25, PM10, O3, NO2, SO2, CO = 1, 2, 3, 4, 5, 6
+STALL_SECONDS = 30.0
 HOUR, EIGHT_HOURS, DAY, NOWCAST = 1, 2, 3, 4
 
 
@@ -112,6 +112,46 @@ class Caller(BaseCaller):
         reply: pb.History = await self.call("GetHistory", request)
         return reply
 
+    def watch(self, after: str = "", **area: Any) -> "Watch":
+        """Watches an area, all readings of whatever age."""
+        request = pb.WatchConditionsRequest(after_event_id=after, **area)
+        request.max_age.FromSeconds(100 * 365 * 86_400)
+        return Watch(self.stub.WatchConditions(request, metadata=self.metadata))
+
+
+class Watch:
+    """A stream of messages."""
+
+    def __init__(self, call: Any) -> None:
+        self.call = call
+        self.event_id = ""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.call.cancel()
+
+    async def next(self, seconds: float = 10.0) -> pb.WatchConditionsResponse:
+        """Returns the next message that is no heartbeat."""
+        while (message := await self.any(seconds)).event == pb.WATCH_EVENT_HEARTBEAT:
+            pass
+        return message
+
+    async def any(self, seconds: float = 10.0) -> pb.WatchConditionsResponse:
+        """Returns the next message."""
+        async with asyncio.timeout(seconds):
+            message = await self.call.read()
+        assert message is not grpc.aio.EOF, "the stream has ended"
+        assert isinstance(message, pb.WatchConditionsResponse)
+        self.event_id = message.event_id
+        return message
+
+
+def told(message: pb.WatchConditionsResponse) -> list[tuple[str, float]]:
+    """Returns the stations and values of a message."""
+    return [(station.station_id, latest.value) for station in message.stations for latest in station.latest]
+
 
 As = Callable[..., Caller]
 
@@ -131,6 +171,30 @@ class Geocoder(geocoder_pb2_grpc.GeocoderServiceServicer):
             result.place.name = "Somewhere, Nebraska"
             result.location.lat, result.location.lng = 40.0, -100.0
         return reply
+
+
+class Events:
+    """A stream of events that a test speaks into."""
+
+    def __init__(self) -> None:
+        self._batches: asyncio.Queue[EventBatch] = asyncio.Queue()
+        self._count = 0
+
+    def tell(self, *readings: StoredReading) -> None:
+        """Tells of readings that were stored together."""
+        self._count += 1
+        self._batches.put_nowait(EventBatch(str(self._count), readings))
+
+    async def follow(self, after: str) -> AsyncIterator[EventBatch]:
+        """Yields every batch."""
+        while True:
+            yield await self._batches.get()
+
+
+@pytest.fixture
+async def events() -> Events:
+    """What the service follows."""
+    return Events()
 
 
 @pytest.fixture
@@ -155,8 +219,20 @@ async def geocoder() -> AsyncIterator[tuple[Geocoder, int]]:
 
 
 @pytest.fixture
+def models(database: Postgres) -> Models:
+    """The models that serve; a test that stores one refreshes them."""
+    return Models(ForecastRepository(database), check_seconds=3600)
+
+
+@pytest.fixture
 async def as_tenant(
-    issuer: tuple[Issuer, int], database: Postgres, geocoder: tuple[Geocoder, int], redis_url: str
+    issuer: tuple[Issuer, int],
+    database: Postgres,
+    geocoder: tuple[Geocoder, int],
+    database_url: Callable[[str], str],
+    redis_url: str,
+    events: "Events",
+    models: Models,
 ) -> AsyncIterator[As]:
     """Returns callers of a server that runs the service as `python -m airquality` does, one for each tenant."""
     tokens, port = issuer
@@ -164,25 +240,20 @@ async def as_tenant(
         port=0,
         metrics_port=0,
         auth_address=f"127.0.0.1:{port}",
+        postgres_dsn=SecretStr(database_url("airquality")),
         redis_url=SecretStr(redis_url),
         drain_notice_seconds=0,
+        transaction_rows=5,
+        watch_heartbeat_seconds=0.5,
+        watch_stall_seconds=STALL_SECONDS,
+        watch_waiting_updates=4,
     )
-    repository, cache = AirQualityRepository(database), Cache(settings)
-    stations = Stations(repository)
-    upstream = Upstream(f"127.0.0.1:{geocoder[1]}", "geocoder")
-    servicer = AirQualityServicer(
-        settings,
-        stations=stations,
-        ingest=Ingest(repository, transaction_rows=5),
-        conditions=CurrentConditions(
-            repository, max_age_seconds=settings.max_age_seconds, radius_meters=settings.current_radius_meters
-        ),
-        archive=Archive(repository, stations),
-        cache=cache,
-        geocoder=geocoder_pb2_grpc.GeocoderServiceStub(upstream.channel),
+    upstream, cache = Upstream(f"127.0.0.1:{geocoder[1]}", "geocoder"), Cache(settings)
+    servicer, _, parts = assemble(
+        settings, database, cache, geocoder_pb2_grpc.GeocoderServiceStub(upstream.channel), events, models
     )
     stub = airquality_pb2_grpc.AirQualityServiceStub
-    async with callers(Caller, stub, tokens, settings, servicer, [cache, upstream]) as caller:
+    async with callers(Caller, stub, tokens, settings, servicer, [cache, upstream, *parts]) as caller:
         yield caller
 
 

@@ -3,18 +3,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from airquality.averages import Basis
-from airquality.history import (
-    Granularity,
-    History,
-    Series,
-    edges_of,
-    history_of,
-    microseconds,
-    moment,
-    versions_at,
-)
+from airquality.history import LEAD_HOURS, History, history_of, nothing, span, versions_at
+from airquality.intervals import Granularity, edges_of, moment
 from airquality.standards import standard_of
-from airquality.units import USUAL_UNITS, AveragingPeriod, Pollutant
+from airquality.units import AveragingPeriod, Pollutant
 from meshkit.errors import InvalidInput
 
 DAY = datetime(2020, 8, 20, tzinfo=UTC)
@@ -61,11 +53,11 @@ def day_of(pollutant: Pollutant, hourly: list[float], **reported: float) -> Hist
     """Returns the history of one day from its hourly values, and from others by the name of their period."""
     standard = standard_of("us_epa")
     edges = edges_of(DAY, DAY + timedelta(days=1), Granularity.DAILY, "UTC")
-    units = [USUAL_UNITS[pollutant]]
-    begins = [microseconds(DAY + timedelta(hours=hour)) for hour in range(len(hourly))]
-    series = {(pollutant, AveragingPeriod.HOUR): Series(begins, hourly, units * len(hourly))}
+    series = {(pollutant, AveragingPeriod.HOUR): nothing(span(edges)[1])}
+    series[pollutant, AveragingPeriod.HOUR].values[LEAD_HOURS : LEAD_HOURS + len(hourly)] = hourly
     for period, value in reported.items():
-        series[pollutant, AveragingPeriod[period]] = Series([microseconds(DAY)], [value], units)
+        series[pollutant, AveragingPeriod[period]] = nothing(span(edges)[1])
+        series[pollutant, AveragingPeriod[period]].values[LEAD_HOURS] = value
     return history_of(standard, versions_at(standard, edges, ""), edges, series)
 
 

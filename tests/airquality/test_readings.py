@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airquality.convert.requests import accepted, columns
-from airquality.readings import Readings
+from airquality.readings import Readings, Taken
 from geomesh.airquality.v1 import airquality_pb2 as pb
 
 LATEST = 1_600_000_000_000_000
@@ -25,7 +25,7 @@ def reading(**fields: Any) -> pb.Reading:
 def sift(*messages: pb.Reading, known: bool = True, most_errors: int = 1000) -> tuple[Readings, list[tuple[int, str]]]:
     """Returns what can be stored, and the index and the message of each error."""
     numbers = np.full(len(messages), KNOWN if known else -1)
-    good, errors = accepted(messages, columns(messages), numbers, LATEST, offset=100, most_errors=most_errors)
+    good, errors = accepted(messages, columns(messages), numbers, Taken(LATEST), offset=100, most_errors=most_errors)
     return good, [(error.index, error.status.message) for error in errors]
 
 
@@ -67,7 +67,7 @@ def test_a_measured_zero_is_taken_and_a_value_left_out_is_not() -> None:
         ({"pollutant": 99}, "pollutant"),
         ({"unit": 99}, "unit"),
         ({"averaging_period": -1}, "averaging_period"),
-        ({"unit": 3}, "unit: PM25 is measured in µg/m³ or mg/m³, not in ppb"),
+        ({"unit": 3}, "unit: PM25 is measured in µg/m³ or mg/m³ or ng/m³, not in ppb"),
         ({"value": float("nan")}, "value"),
         ({"value": float("inf")}, "value"),
         ({"value": -100.0}, "value: PM25 must be between -25 and 10000 µg/m³"),

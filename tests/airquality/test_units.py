@@ -2,8 +2,19 @@ import numpy as np
 import pytest
 
 from airquality.averages import Basis
-from airquality.history import Granularity
-from airquality.units import AveragingPeriod, Pollutant, Unit, fits, is_measurable, to_usual_unit
+from airquality.intervals import Granularity
+from airquality.units import (
+    MEASURABLE,
+    MOLAR_MASSES,
+    USUAL_UNITS,
+    WEATHER,
+    AveragingPeriod,
+    Pollutant,
+    Unit,
+    fits,
+    is_measurable,
+    to_usual_unit,
+)
 from geomesh.airquality.v1 import airquality_pb2 as pb
 
 
@@ -27,8 +38,26 @@ def test_particles_have_mass_units_alone() -> None:
     assert [unit for unit in Unit if fits(Pollutant.PM25, unit)] == [
         Unit.MICROGRAMS_PER_CUBIC_METER,
         Unit.MILLIGRAMS_PER_CUBIC_METER,
+        Unit.NANOGRAMS_PER_CUBIC_METER,
     ]
-    assert all(fits(Pollutant.CO, unit) for unit in Unit)
+    assert all(fits(gas, unit) for gas in MOLAR_MASSES for unit in list(Unit)[:5])
+
+
+def test_each_quantity_of_the_weather_has_its_one_unit() -> None:
+    for quantity in WEATHER:
+        assert [unit for unit in Unit if fits(quantity, unit)] == [USUAL_UNITS[quantity]]
+
+
+def test_every_pollutant_has_a_usual_unit_that_fits_and_a_range() -> None:
+    for pollutant in Pollutant:
+        lowest, highest = MEASURABLE[pollutant]
+        assert to_usual_unit(pollutant, USUAL_UNITS[pollutant], 3.0) == to_usual_unit(pollutant, 0, 3.0) == 3.0
+        assert is_measurable([pollutant] * 4, [lowest, highest, lowest - 0.1, highest + 0.1]).tolist() == [
+            True,
+            True,
+            False,
+            False,
+        ]
 
 
 @pytest.mark.parametrize(
@@ -39,6 +68,7 @@ def test_particles_have_mass_units_alone() -> None:
         (Pollutant.SO2, Unit.MICROGRAMS_PER_CUBIC_METER, 196.4, 75.0),
         (Pollutant.CO, Unit.MILLIGRAMS_PER_CUBIC_METER, 40.07, 35.0),
         (Pollutant.O3, Unit.MICROGRAMS_PER_CUBIC_METER, 137.3, 70.0),
+        (Pollutant.NH3, Unit.NANOGRAMS_PER_CUBIC_METER, 69_614.0, 100.0),
     ],
 )
 def test_converts_gases_at_the_reference_conditions_of_the_epa(

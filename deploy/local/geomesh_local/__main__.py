@@ -15,7 +15,8 @@ from geomesh_local import check, plan, status
 from geomesh_local.accounts import remove_data_folder
 from geomesh_local.errors import StackError
 from geomesh_local.examples import answers
-from geomesh_local.loading import load_data, set_up_accounts
+from geomesh_local.loading import load_data, set_up_accounts, train_forecasts
+from geomesh_local.replaying import replay
 from geomesh_local.stack import CHECKOUT, Stack
 from geomesh_local.stores import end_strays, locked
 from geomesh_local.up import prepare_database, step, up
@@ -29,8 +30,10 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for function in (command_up, command_down, command_status, command_logs, command_migrate, command_load):
         _add(commands, function)
+    _add(commands, command_train)
     _add(commands, command_clean)
     _add(commands, command_certs)
+    _add(commands, command_replay)
     _add(commands, check.command_check)
     try:
         options = parser.parse_args()
@@ -122,6 +125,22 @@ def command_load() -> None:
 
     with locked(RUN / "lock", wait=False):
         asyncio.run(load(plan.asked_for(RUN, os.environ)))
+
+
+def command_replay() -> None:
+    """Sends the sample of AirNow to the running stack as if it came in now; SPEED=60 HOURS=48."""
+    replay(_known())
+
+
+def command_train() -> None:
+    """Starts the stores, migrates, and trains forecast models; POLLUTANTS="pm25 o3" for which."""
+
+    async def train(stack: Stack) -> None:
+        await prepare_database(stack)
+        train_forecasts(stack, os.environ.get("POLLUTANTS", "pm25").split())
+
+    with locked(RUN / "lock", wait=False):
+        asyncio.run(train(plan.running(RUN) or plan.asked_for(RUN, os.environ)))
 
 
 def command_clean() -> None:

@@ -51,10 +51,19 @@ async def load_data(stack: Stack) -> None:
         raise StackError("\n".join(failures))
 
 
-def _run_on_terminal(stack: Stack, module: str) -> None:
-    finished = subprocess.run([sys.executable, "-m", module], env=_environment(stack), check=False)  # noqa: S603 -- our own
+def train_forecasts(stack: Stack, pollutants: list[str]) -> None:
+    """Trains forecast models of some pollutants on what is stored.
+
+    Raises:
+        StackError: if there is too little to learn from, or it fails.
+    """
+    _run_on_terminal(stack, "airquality.train", *pollutants)
+
+
+def _run_on_terminal(stack: Stack, module: str, *arguments: str) -> None:
+    finished = subprocess.run([sys.executable, "-m", module, *arguments], env=_environment(stack), check=False)  # noqa: S603 -- our own
     if finished.returncode != 0:
-        raise StackError(f"{module} failed with exit code {finished.returncode}; `make load` tries again")
+        raise StackError(f"{module} failed with exit code {finished.returncode}; the same command tries again")
 
 
 async def _run_beside_others(stack: Stack, module: str, places: asyncio.Semaphore) -> None:

@@ -1,14 +1,20 @@
-"""What an index says of a place: the highest of its sub-indices, whose pollutant is dominant, and what to do."""
+"""What an index says of a place: its value, the sub-indices that make it, and the dominant pollutant."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from airquality.index import NONE, category_of, concentration_of, sub_indices, table_of
+from airquality.overall import NAMES, overall
 from airquality.standards import Category, Standard
 from airquality.units import AveragingPeriod, Pollutant, Unit
+
+Ints = NDArray[np.int64]
+
+_POLLUTANTS: Final = tuple(NAMES)  # those that an index may take
 
 
 class SubIndex(NamedTuple):
@@ -38,27 +44,22 @@ class Assessment:
     Attributes:
         standard: The index.
         version: The place in `standard.versions` of the one used.
+        value: The value of the index.
+        dominant: The pollutant that makes it; of equal ones the first in the order of Pollutant. None where the index
+            names none.
         sub_indices: One for each pollutant, the highest first; at least one.
     """
 
     standard: Standard
     version: int
+    value: int
+    dominant: Pollutant | None
     sub_indices: tuple[SubIndex, ...]
-
-    @property
-    def value(self) -> int:
-        """The value of the index."""
-        return self.sub_indices[0].value
 
     @property
     def category(self) -> Category:
         """The band that the value lies in."""
-        return self.sub_indices[0].category
-
-    @property
-    def dominant(self) -> Pollutant:
-        """The pollutant with the highest sub-index; of equal ones the first in the order of Pollutant."""
-        return self.sub_indices[0].pollutant
+        return category_of(self.standard, self.value)
 
 
 def assess(
@@ -77,33 +78,53 @@ def assess(
         sizes: For each place, how many of the concentrations are its own; they follow one another.
         pollutant: Codes of Pollutant, of all concentrations.
         averaging_period: Codes of AveragingPeriod, or 0 for the one that the index takes for a day.
-        usual_value: Concentrations in the pollutants' usual units.
+        usual_value: Concentrations in the pollutants' usual units, converted by the version's own factors.
 
     Returns:
-        For each place its assessment, or None when none of its concentrations has an index.
+        For each place its assessment, or None when its concentrations make no index.
     """
-    each_version = [version for version, size in zip(versions, sizes, strict=True) for _ in range(size)]
-    computed = sub_indices(standard, each_version, pollutant, averaging_period, usual_value)
-    rows = list(zip(computed.values.tolist(), computed.rows.tolist(), computed.steps.tolist(), strict=True))
-    results: list[Assessment | None] = []
-    start = 0
-    for version, size in zip(versions, sizes, strict=True):
-        results.append(_assessment(standard, version, rows[start : start + size]))
-        start += size
+    places = np.repeat(np.arange(len(sizes)), sizes)
+    version_of_place = np.asarray(versions, dtype=np.int64)
+    computed = sub_indices(standard, version_of_place[places], pollutant, averaging_period, usual_value)
+    highest = _highest(np.asarray(pollutant, dtype=np.int64), places, computed.values, len(sizes))
+    found = highest != NONE
+    values = np.where(found, computed.values[highest], NONE)
+    contributions = np.where(found, computed.contributions[highest], 0.0)
+    columns = (computed.values, computed.rows, computed.steps, computed.contributions)
+    rows = list(zip(*(column.tolist() for column in columns), strict=True))
+    of_place = highest.T.tolist()
+    results: list[Assessment | None] = [None] * len(sizes)
+    for version in np.unique(version_of_place).tolist():
+        mine = np.flatnonzero(version_of_place == version)
+        whole = overall(standard.versions[version], _POLLUTANTS, values[:, mine], contributions[:, mine])
+        for place, value, dominant in zip(mine.tolist(), whole.values.tolist(), whole.dominant.tolist(), strict=True):
+            if value != NONE:
+                results[place] = Assessment(
+                    standard,
+                    version,
+                    value,
+                    None if dominant == NONE else _POLLUTANTS[dominant],
+                    _ordered(standard, [rows[each] for each in of_place[place] if each != NONE]),
+                )
     return results
 
 
-def _assessment(standard: Standard, version: int, rows: Sequence[tuple[int, int, int]]) -> Assessment | None:
-    highest: dict[Pollutant, tuple[int, int, int]] = {}
-    for value, row, steps in rows:
-        if value != NONE:
-            pollutant = table_of(standard, row).pollutant
-            if pollutant not in highest or value > highest[pollutant][0]:
-                highest[pollutant] = (value, row, steps)
-    if not highest:
-        return None
-    found = sorted(highest.items(), key=lambda item: (-item[1][0], item[0]))
-    return Assessment(standard, version, tuple(_sub_index(standard, *each) for _, each in found))
+def _highest(pollutant: Ints, places: Ints, values: Ints, number: int) -> Ints:
+    """Returns which concentration gives each pollutant's highest sub-index at each place, NONE where none has one."""
+    best = np.full((len(_POLLUTANTS), number), NONE)
+    row_of = np.full(max(_POLLUTANTS) + 1, NONE)
+    row_of[list(_POLLUTANTS)] = np.arange(len(_POLLUTANTS))
+    with_index = np.flatnonzero(values != NONE)
+    # What is assigned last stays: the highest, and of equal ones the first.
+    order = with_index[np.lexsort((-with_index, values[with_index]))]
+    best[row_of[pollutant[order]], places[order]] = order
+    return best
+
+
+def _ordered(standard: Standard, rows: list[tuple[int, int, int, float]]) -> tuple[SubIndex, ...]:
+    """Returns the sub-indices of a place, the highest first; under a formula by what they add before rounding."""
+    rows.sort(key=lambda row: (-row[0], -row[3]))
+    return tuple(_sub_index(standard, value, row, steps) for value, row, steps, _ in rows)
 
 
 def _sub_index(standard: Standard, value: int, row: int, steps: int) -> SubIndex:

@@ -10,8 +10,14 @@ from airquality.units import AveragingPeriod, Pollutant
 
 Floats = NDArray[np.float64]
 
-HOURS: Final = {AveragingPeriod.HOUR: 1, AveragingPeriod.EIGHT_HOURS: 8, AveragingPeriod.TWENTY_FOUR_HOURS: 24}
-"""The length of the averaging periods that are plain means."""
+HOURS: Final = {
+    AveragingPeriod.HOUR: 1,
+    AveragingPeriod.THREE_HOURS: 3,
+    AveragingPeriod.FOUR_HOURS: 4,
+    AveragingPeriod.EIGHT_HOURS: 8,
+    AveragingPeriod.TWENTY_FOUR_HOURS: 24,
+}
+"""The length of the averaging periods that are plain means of hours."""
 
 SUFFICIENT: Final = 0.75
 """The share of hours that a mean needs to stand for its period (40 CFR 50 appendix U, for 8-hour ozone)."""
@@ -44,3 +50,24 @@ def mean_of(windows: Floats) -> tuple[Floats, Floats]:
     total = np.where(present, windows, 0.0).sum(axis=-1)
     mean = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
     return mean, count / windows.shape[-1]
+
+
+def running_mean(hourly: Floats, hours: int) -> tuple[Floats, Floats]:
+    """Averages each run of so many hours, as `mean_of` does, without a table of all runs.
+
+    Args:
+        hourly: Hourly values, n, NaN where there is none.
+        hours: The length of a run.
+
+    Returns:
+        The means and the shares of hours that have a value, of the run that begins with hour i at i; n - hours + 1.
+    """
+    number = len(hourly) - hours + 1
+    present = ~np.isnan(hourly)
+    filled = np.where(present, hourly, 0.0)
+    total, count = np.zeros(number), np.zeros(number)
+    for begin in range(hours):
+        total += filled[begin : begin + number]
+        count += present[begin : begin + number]
+    mean = np.divide(total, count, out=np.full(number, np.nan), where=count > 0)
+    return mean, count / hours

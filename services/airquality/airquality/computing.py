@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 from airquality.assessment import Assessment, assess
 from airquality.index import has_table
+from airquality.overall import describe
 from airquality.readings import check_concentration
 from airquality.standards import Standard
-from airquality.units import TO_USUAL, AveragingPeriod, Pollutant
+from airquality.units import AveragingPeriod, Pollutant
 from meshkit.errors import InvalidInput
 
 
@@ -41,12 +42,15 @@ def check_item(standard: Standard, item: Item) -> None:
         except InvalidInput as error:
             (violation,) = error.violations
             raise InvalidInput(f"{path}.{violation.field}", violation.description, reason=error.reason) from None
+        rules = standard.versions[item.version].rules
+        if pollutant not in rules:
+            raise InvalidInput(f"{path}.pollutant", f"{standard.index} has no table for {pollutant.name}")
         if not has_table(standard, item.version, pollutant, period):
             raise InvalidInput(
                 f"{path}.averaging_period",
                 f"{standard.index} has no table for {pollutant.name} over {AveragingPeriod(period).name}",
             )
-        key = pollutant, period or standard.daily[pollutant]
+        key = pollutant, period or rules[pollutant].daily[0]
         if key in seen:
             raise InvalidInput(path, "repeats the pollutant and averaging period of another one")
         seen.add(key)
@@ -55,19 +59,29 @@ def check_item(standard: Standard, item: Item) -> None:
 def compute(standard: Standard, items: Sequence[Item]) -> list[Assessment | None]:
     """Returns the assessment of each item; None where the index defines none for any of its concentrations."""
     flat = [each for item in items for each in item.concentrations]
+    factors: list[list[list[float]]] = [version.to_usual.tolist() for version in standard.versions]
     return assess(
         standard,
         [item.version for item in items],
         [len(item.concentrations) for item in items],
         [each.pollutant for each in flat],
         [each.averaging_period for each in flat],
-        [each.value * TO_USUAL[each.pollutant, each.unit] for each in flat],
+        [
+            each.value * factors[item.version][each.pollutant][each.unit]
+            for item in items
+            for each in item.concentrations
+        ],
     )
 
 
-def undefined(standard: Standard) -> InvalidInput:
-    """Returns the error of an item for whose concentrations the index is not defined."""
+def undefined(standard: Standard, item: Item) -> InvalidInput:
+    """Returns the error of an item whose concentrations make no index."""
+    requirement = standard.versions[item.version].requirement
+    if len({each.pollutant for each in item.concentrations}) < requirement.minimum or requirement.all_of:
+        return InvalidInput("concentrations", f"{standard.index} needs {describe(requirement)}")
+    needs = f", and it needs {describe(requirement)}" if requirement.any_of else ""
     return InvalidInput(
         "concentrations",
-        f"{standard.index} defines no index for these alone: they lie below the first breakpoint of their tables",
+        f"{standard.index} defines no index for these alone: they lie outside their tables, which leave them to another"
+        f" averaging period{needs}",
     )

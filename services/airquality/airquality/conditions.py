@@ -6,76 +6,18 @@ from datetime import datetime
 from itertools import groupby
 from typing import Final, NamedTuple, Protocol
 
-import numpy as np
-
 from airquality.assessment import Assessment, assess
-from airquality.averages import HOURS, NOWCAST_PRECISION, SUFFICIENT, Basis, mean_of
+from airquality.contributions import NO_RULE, Report, Wanted, contribution_of, counts, wanted_of
 from airquality.index import has_table
-from airquality.interpolation import Estimate, interpolate
-from airquality.nowcast import HOURS as NOWCAST_HOURS
-from airquality.nowcast import particle_nowcast
-from airquality.standards import Standard
+from airquality.interpolation import REACH_METERS, Floats, positions
+from airquality.overall import NAMES, describe
+from airquality.standards import Standard, Version
 from airquality.stations import Station
-from airquality.units import TO_USUAL, AveragingPeriod, Pollutant
+from airquality.surface import PollutantCondition, Surface
+from airquality.units import Pollutant
 from meshkit.errors import InvalidInput, NotFound, Reason
 
 _HOUR_SECONDS: Final = 3600
-_HOUR: Final = AveragingPeriod.HOUR
-_FACTORS: Final[list[list[float]]] = TO_USUAL.tolist()
-
-
-class Hours(NamedTuple):
-    """Hourly values: hours of UTC since 1970 ascending, values, and codes of their units; all of one length."""
-
-    hours: Sequence[int]
-    values: Sequence[float]
-    units: Sequence[int]
-
-
-class Report(NamedTuple):
-    """The newest reading of one series of a station, with the twelve hours up to it if it is newer than a NowCast."""
-
-    station: Station
-    pollutant: int
-    averaging_period: int
-    time: datetime
-    value: float
-    unit: int
-    hours: Hours | None
-
-
-class Contribution(NamedTuple):
-    """What one station says of one pollutant, in the pollutant's usual unit.
-
-    Attributes:
-        station: The station, with its distance.
-        averaging_period: What `value` counts as for the index.
-        value: The concentration.
-        basis: How it came about.
-        time: Start of the newest period used.
-        hourly_value: Its newest hourly reading; None when it has none.
-    """
-
-    station: Station
-    averaging_period: AveragingPeriod
-    value: float
-    basis: Basis
-    time: datetime
-    hourly_value: float | None
-
-
-class PollutantCondition(NamedTuple):
-    """One pollutant at a place.
-
-    Attributes:
-        pollutant: The pollutant.
-        estimate: The concentration in its usual unit.
-        contributions: What it rests on, the nearest station first, one for each weight of `estimate`.
-    """
-
-    pollutant: Pollutant
-    estimate: Estimate
-    contributions: tuple[Contribution, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +43,14 @@ class ConditionStore(Protocol):
     """What CurrentConditions needs of a repository."""
 
     async def find_conditions(
-        self, tenant: str, lat: float, lng: float, at: datetime, radius_meters: float, max_age_seconds: float
+        self,
+        tenant: str,
+        lat: float,
+        lng: float,
+        at: datetime,
+        radius_meters: float,
+        max_age_seconds: float,
+        wanted: Wanted,
     ) -> list[Report]:
         """Returns the newest reports around a place, by pollutant, then by distance."""
 
@@ -109,20 +58,36 @@ class ConditionStore(Protocol):
         """Returns the nearest station of all, or None when there is none."""
 
 
+class LatestSurfaces(Protocol):
+    """What every station says now."""
+
+    async def surfaces(self, tenant: str, standard: Standard, version: int, now: datetime) -> Sequence[Surface] | None:
+        """Returns the surface of each pollutant for a tenant, or None as long as that is not known."""
+
+
 class CurrentConditions:
     """Answers what the air is like."""
 
-    def __init__(self, store: ConditionStore, *, max_age_seconds: float, radius_meters: float) -> None:
+    def __init__(
+        self,
+        store: ConditionStore,
+        *,
+        max_age_seconds: float,
+        radius_meters: float,
+        latest: LatestSurfaces | None = None,
+    ) -> None:
         """Makes it.
 
         Args:
             store: Where reports come from.
             max_age_seconds: Time after the end of its period for which a reading stands for the air.
-            radius_meters: How far a station may be where the caller does not say.
+            radius_meters: How far the nearest station may be where the caller does not say.
+            latest: What every station says now; without it the store is asked for the present too.
         """
         self._store = store
         self._max_age_seconds = max_age_seconds
         self._radius_meters = radius_meters
+        self._latest = latest
 
     async def at(
         self,
@@ -134,19 +99,43 @@ class CurrentConditions:
         standard: Standard,
         version: int,
         radius_meters: float | None = None,
+        is_now: bool = False,
     ) -> Conditions:
         """Returns the air at a place and moment.
+
+        Args:
+            tenant: Whose own stations count beside the public ones.
+            lat: Latitude in degrees.
+            lng: Longitude in degrees.
+            at: The moment.
+            standard: The index.
+            version: The place in its versions of the one to use.
+            radius_meters: How far the nearest station may be.
+            is_now: Whether the moment is the present, which need not be asked of the store.
 
         Raises:
             NotFound: No station is near enough, or none that is has reported recently enough.
         """
         radius_meters = radius_meters or self._radius_meters
-        reports = await self._store.find_conditions(tenant, lat, lng, at, radius_meters, self._max_age_seconds)
-        pollutants = conditions_of(standard, reports)
+        place = positions(lat, lng)
+        pollutants: tuple[PollutantCondition, ...] = ()
+        if is_now and self._latest is not None:
+            held = await self._latest.surfaces(tenant, standard, version, at)
+            pollutants = _found(held or (), place, radius_meters)
+        if not pollutants:  # what was stored a moment ago may not be held yet
+            reach = max(radius_meters, REACH_METERS)
+            chosen = standard.versions[version]
+            wanted = wanted_of(chosen)
+            reports = await self._store.find_conditions(tenant, lat, lng, at, reach, self._max_age_seconds, wanted)
+            pollutants = _found(surfaces_of(chosen, reports), place, radius_meters)
         if not pollutants:
             nearest = await self._store.find_nearest_reporter(tenant, lat, lng, at)
             raise NotFound(Reason.NO_DATA_NEARBY, explain_absence(nearest, at, radius_meters, self._max_age_seconds))
         return Conditions(lat, lng, at, _assess(standard, version, pollutants), pollutants)
+
+
+def _found(surfaces: Sequence[Surface], place: Floats, radius_meters: float) -> tuple[PollutantCondition, ...]:
+    return tuple(found for each in surfaces if (found := each.at(place, radius_meters)))
 
 
 def check_moment(at: datetime, now: datetime) -> None:
@@ -159,18 +148,28 @@ def check_moment(at: datetime, now: datetime) -> None:
         raise InvalidInput("at", f"must not be in the future; it is {now:%Y-%m-%dT%H:%M:%SZ} now")
 
 
-def conditions_of(standard: Standard, reports: Sequence[Report]) -> tuple[PollutantCondition, ...]:
-    """Returns each pollutant's concentration at the place around which these reports come from, in their order."""
+def surfaces_of(version: Version, reports: Sequence[Report]) -> tuple[Surface, ...]:
+    """Returns the surface of each pollutant from reports that come by pollutant, then by station."""
     found = []
     for code, of_pollutant in groupby(reports, key=lambda report: report.pollutant):
         pollutant = Pollutant(code)
-        by_station = [list(group) for _, group in groupby(of_pollutant, key=lambda report: report.station.id)]
-        contributions = [
-            contribution for group in by_station if (contribution := _contribution(standard, pollutant, group))
-        ]
-        if contributions:
-            found.append(_combine(pollutant, contributions))
+        by_station = (list(group) for _, group in groupby(of_pollutant, key=lambda report: report.station.id))
+        parts = [part for group in by_station if (part := contribution_of(version, pollutant, group))]
+        if parts:
+            found.append(Surface(pollutant, parts))
     return tuple(found)
+
+
+def explain_no_index(standard: Standard, version: int, pollutants: Sequence[PollutantCondition]) -> str:
+    """Returns why what is measured at a place makes no index."""
+    chosen = standard.versions[version]
+    usable = [NAMES[each.pollutant] for each in pollutants if each.pollutant in chosen.rules and _counts(chosen, each)]
+    partial = [
+        NAMES[each.pollutant] for each in pollutants if each.pollutant in chosen.rules and not _counts(chosen, each)
+    ]
+    words = f"{standard.index} needs {describe(chosen.requirement)}; the stations here have "
+    words += f"{', '.join(usable)} for it" if usable else "nothing for it"
+    return words + (f", and too few hours of {', '.join(partial)}" if partial else "")
 
 
 def explain_absence(nearest: NearestReporter | None, at: datetime, radius_meters: float, max_age_seconds: float) -> str:
@@ -196,104 +195,25 @@ def explain_absence(nearest: NearestReporter | None, at: datetime, radius_meters
     )
 
 
-def _contribution(standard: Standard, pollutant: Pollutant, reports: Sequence[Report]) -> Contribution | None:
-    """Returns what one station says of a pollutant, the best of what it offers.
-
-    What the provider reported for one of the periods that the index wants comes first, unless an hourly reading is
-    newer and gives as much; then what can be computed from the hours; at last a mean of too few of them.
-    """
-    by_period = {report.averaging_period: report for report in reports}
-    hourly = by_period.get(_HOUR)
-    hourly_value = None if hourly is None else hourly.value * _FACTORS[pollutant][hourly.unit]
-    wanted = standard.current.get(pollutant, (_HOUR,))
-    reported = next((by_period[period] for period in wanted if period in by_period), None)
-    if reported is not None and (hourly is None or reported.time >= hourly.time or _HOUR in wanted):
-        return _as_reported(reported, pollutant, hourly_value)
-    if hourly is not None:
-        computed = _computed(wanted, pollutant, hourly, hourly_value, complete=True)
-        if computed is not None:
-            return computed
-    if reported is not None:
-        return _as_reported(reported, pollutant, hourly_value)
-    return None if hourly is None else _computed(wanted, pollutant, hourly, hourly_value, complete=False)
-
-
-def _as_reported(report: Report, pollutant: Pollutant, hourly_value: float | None) -> Contribution:
-    period = AveragingPeriod(report.averaging_period)
-    return Contribution(
-        station=report.station,
-        averaging_period=period,
-        value=report.value * _FACTORS[pollutant][report.unit],
-        basis=Basis.NOWCAST_REPORTED if period == AveragingPeriod.NOWCAST else Basis.AVERAGE_REPORTED,
-        time=report.time,
-        hourly_value=hourly_value,
-    )
-
-
-def _computed(
-    wanted: Sequence[AveragingPeriod],
-    pollutant: Pollutant,
-    hourly: Report,
-    hourly_value: float | None,
-    *,
-    complete: bool,
-) -> Contribution | None:
-    """Returns what the last twelve hours give: the best of `wanted`, or for an incomplete one its mean."""
-    hours = _last_hours(pollutant, hourly)
-    for period in wanted:
-        if period == AveragingPeriod.NOWCAST and pollutant in NOWCAST_PRECISION:
-            value = float(particle_nowcast(hours, NOWCAST_PRECISION[pollutant]))
-            if value == value:  # noqa: PLR0124 -- not NaN
-                return Contribution(hourly.station, period, value, Basis.NOWCAST_COMPUTED, hourly.time, hourly_value)
-        elif HOURS.get(period, NOWCAST_HOURS + 1) <= NOWCAST_HOURS:
-            mean, share = mean_of(hours[-HOURS[period] :])
-            if share >= SUFFICIENT:
-                return Contribution(
-                    hourly.station, period, float(mean), Basis.AVERAGE_COMPUTED, hourly.time, hourly_value
-                )
-    if complete:
-        return None
-    mean, _ = mean_of(hours)
-    return Contribution(hourly.station, wanted[0], float(mean), Basis.AVERAGE_INCOMPLETE, hourly.time, hourly_value)
-
-
-def _last_hours(pollutant: Pollutant, hourly: Report) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    """Returns twelve hourly values in the usual unit, the newest last, of several in an hour the last, NaN for none."""
-    hours = np.full(NOWCAST_HOURS, np.nan)
-    newest = int(hourly.time.timestamp() // _HOUR_SECONDS)
-    hours[-1] = hourly.value * _FACTORS[pollutant][hourly.unit]
-    if hourly.hours is not None:
-        for hour, value, unit in zip(*hourly.hours, strict=True):
-            hours[NOWCAST_HOURS - 1 - (newest - hour)] = value * _FACTORS[pollutant][unit]
-    return hours
-
-
-def _combine(pollutant: Pollutant, contributions: Sequence[Contribution]) -> PollutantCondition:
-    sound = [each for each in contributions if each.basis != Basis.AVERAGE_INCOMPLETE]
-    contributions = sound or contributions
-    distances = [each.station.distance_meters or 0.0 for each in contributions]
-    estimate = interpolate(distances, [each.value for each in contributions])
-    return PollutantCondition(pollutant, estimate, tuple(contributions[: len(estimate.weights)]))
+def _counts(version: Version, found: PollutantCondition) -> bool:
+    return counts(version, found.contributions[0].basis)
 
 
 def _assess(standard: Standard, version: int, pollutants: Sequence[PollutantCondition]) -> Assessment | None:
-    """Assesses each pollutant's concentration, and its hourly one where the index has a table for that too."""
+    """Assesses each pollutant's concentration, and the others of its averages that the index counts."""
     codes: list[int] = []
     periods: list[int] = []
     values: list[float] = []
+    chosen = standard.versions[version]
     for each in pollutants:
         period = each.contributions[0].averaging_period
-        if has_table(standard, version, each.pollutant, period):
+        if has_table(standard, version, each.pollutant, period) and _counts(chosen, each):
             codes.append(each.pollutant)
             periods.append(period)
             values.append(each.estimate.value)
-        hourly = [
-            (part.station.distance_meters or 0.0, part.hourly_value)
-            for part in each.contributions
-            if part.hourly_value is not None
-        ]
-        if period != _HOUR and hourly and has_table(standard, version, each.pollutant, _HOUR):
-            codes.append(each.pollutant)
-            periods.append(_HOUR)
-            values.append(interpolate([pair[0] for pair in hourly], [pair[1] for pair in hourly]).value)
+        for other in chosen.rules.get(each.pollutant, NO_RULE).also:
+            if other in each.others:
+                codes.append(each.pollutant)
+                periods.append(other)
+                values.append(each.others[other])
     return assess(standard, [version], [len(codes)], codes, periods, values)[0] if codes else None

@@ -4,9 +4,9 @@ from typing import Final
 
 import numpy as np
 
-from airquality.readings import Readings
+from airquality.readings import Ints, Readings
 
-COLUMNS: Final = ("time", "value", "station_id", "pollutant", "averaging_period", "unit")
+COLUMNS: Final = ("time", "value", "station_id", "pollutant", "averaging_period", "unit", "flags")
 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER: Final = b"\xff\xff"
@@ -28,13 +28,15 @@ _ROW: Final = np.dtype(
         ("averaging_period", ">i2"),
         ("unit_length", ">i4"),
         ("unit", ">i2"),
+        ("flags_length", ">i4"),
+        ("flags", ">i2"),
     ]
 )
-_EMPTY_ROW: Final = np.array([(len(COLUMNS), 8, 0, 8, 0.0, 4, 0, 2, 0, 2, 0, 2, 0)], dtype=_ROW)
+_EMPTY_ROW: Final = np.array([(len(COLUMNS), 8, 0, 8, 0.0, 4, 0, 2, 0, 2, 0, 2, 0, 2, 0)], dtype=_ROW)
 
 
-def encode(readings: Readings) -> bytes:
-    """Returns a whole COPY stream with the columns COLUMNS."""
+def encode(readings: Readings, flags: Ints) -> bytes:
+    """Returns a whole COPY stream with the columns COLUMNS, each reading's flags beside it."""
     rows = np.repeat(_EMPTY_ROW, len(readings))
     rows["time"] = readings.time - _MICROSECONDS_1970_TO_2000
     rows["value"] = readings.value
@@ -42,4 +44,5 @@ def encode(readings: Readings) -> bytes:
     rows["pollutant"] = readings.pollutant
     rows["averaging_period"] = readings.averaging_period
     rows["unit"] = readings.unit
+    rows["flags"] = flags
     return _HEADER + rows.tobytes() + _TRAILER

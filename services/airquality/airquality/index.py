@@ -10,17 +10,20 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from airquality.standards import Category, Standard, Table
-from airquality.units import TO_USUAL, AveragingPeriod, Pollutant
+from airquality.standards import Beyond, Category, Formula, Rounding, Standard, Table
+from airquality.units import AveragingPeriod, Pollutant, to_usual_unit
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 NONE: Final = -1
 """Stands for the sub-index of a concentration that has none."""
 
-# One step is what a concentration is truncated to. Far above any concentration, and small enough for exact products.
+# One step is what a concentration is truncated or rounded to. Far above any concentration, and small enough for exact products.
 _HIGHEST_STEP: Final = 1 << 31
-_NO_CAP: Final = 1 << 62
+
+# So many readings at once stay in the processor's caches with all that is computed between; a million at once would not.
+_CHUNK: Final = 1 << 15
 
 # 35.4 divided by 0.1 is 353.99999999999994 in binary; a millionth of a step is far below what an instrument resolves.
 _TOLERANCE: Final = 1e-6
@@ -36,28 +39,33 @@ class _Breakpoints:
 
     rows: Ints  # [version, pollutant, averaging period] -> row, NONE without a table; period 0 is the daily one
     tables: tuple[Table, ...]  # [row]
-    steps_per_usual_unit: NDArray[np.float64]  # [row]
+    formulas: tuple[Formula | None, ...]  # [row] the formula that a row is a term of
+    steps_per_usual_unit: Floats  # [row]
+    shifts: Floats  # [row] added before a concentration is cut to whole steps
     firsts: Ints  # [row] the lowest step that has an index
-    caps: Ints  # [row] the highest index that the table defines
     ends: Ints  # [segment]
     low_steps: Ints  # [segment]
     low_indices: Ints  # [segment]
     step_spans: Ints  # [segment]
     index_spans: Ints  # [segment]
+    biases: Ints  # [segment] added before an index is cut to a whole number, over twice the step span
 
 
 class SubIndices(NamedTuple):
     """The sub-index of each concentration.
 
     Attributes:
-        values: The sub-index; NONE where the index has no table, or where the table leaves it to another period's.
+        values: The sub-index; NONE where the index has no table, or where the table leaves it to another period's. Of a
+            term of a formula its contribution, rounded.
         rows: The table that each was read under, for `table_of`; NONE without one.
-        steps: The concentration as the table takes it, in multiples of its `truncate_to`.
+        steps: The concentration as the table takes it, in multiples of its precision.
+        contributions: Of terms of a formula their contributions before rounding, else 0.
     """
 
     values: Ints
     rows: Ints
     steps: Ints
+    contributions: Floats
 
 
 def sub_indices(
@@ -69,18 +77,19 @@ def sub_indices(
 ) -> SubIndices:
     """Computes the index of single concentrations.
 
-    Truncated, never rounded, to the table's precision; then linear within its segment, in whole numbers, and rounded
-    half up. Below zero counts as zero. Above the last segment its line goes on where the table extrapolates.
+    Truncated or rounded to the table's precision; then linear within its segment, in whole numbers, and rounded as the
+    table says. Below zero counts as zero.
 
     Args:
         standard: The index.
         version: Places in `standard.versions`, one for all or an array of n.
         pollutant: Codes of Pollutant, n.
         averaging_period: Codes of AveragingPeriod, or 0 for the one that the index takes for a day, n.
-        usual_value: Concentrations in the pollutants' usual units, finite, n.
+        usual_value: Concentrations in the pollutants' usual units, converted by the version's own factors; NaN for
+            none, n.
 
     Returns:
-        Three arrays of n.
+        Four arrays of n.
     """
     data = _breakpoints(standard)
     rows = data.rows[
@@ -88,15 +97,58 @@ def sub_indices(
         np.asarray(pollutant, dtype=np.int64),
         np.asarray(averaging_period, dtype=np.int64),
     ]
-    steps = np.floor(np.asarray(usual_value, dtype=np.float64) * data.steps_per_usual_unit[rows] + _TOLERANCE)
-    steps = np.clip(steps, 0, _HIGHEST_STEP - 1).astype(np.int64)
+    value = np.asarray(usual_value, dtype=np.float64)
+    defined = (rows >= 0) & ~np.isnan(value)
+    exact = np.nan_to_num(value) * data.steps_per_usual_unit[rows] + data.shifts[rows]
+    steps = np.clip(np.floor(exact), 0, _HIGHEST_STEP - 1).astype(np.int64)
     segment = np.minimum(np.searchsorted(data.ends, rows * _HIGHEST_STEP + steps), data.ends.size - 1)
-    span = data.step_spans[segment]
-    # Half up in whole numbers: floor(x / y + 1/2) is (2x + y) // 2y.
-    above = (2 * data.index_spans[segment] * (steps - data.low_steps[segment]) + span) // (2 * span)
-    values = np.minimum(data.low_indices[segment] + above, data.caps[rows])
-    defined = (rows >= 0) & (steps >= data.firsts[rows])
-    return SubIndices(np.where(defined, values, NONE), rows, steps)
+    # In whole numbers: floor(x / y + 1/2) is (2x + y) // 2y, and the ceiling of x / y is (2x + 2y - 1) // 2y.
+    twice = 2 * data.index_spans[segment] * (steps - data.low_steps[segment]) + data.biases[segment]
+    values = data.low_indices[segment] + twice // (2 * data.step_spans[segment])
+    values = np.where(defined & (steps >= data.firsts[rows]), values, NONE)
+    contributions = np.zeros(values.shape)
+    for row, formula in enumerate(data.formulas):
+        if formula is not None:
+            mine = defined & (rows == row)
+            contributions[mine] = _contributions(data.tables[row], formula, steps[mine])
+            values[mine] = np.floor(contributions[mine] + 0.5).astype(np.int64)
+    return SubIndices(values, rows, steps, contributions)
+
+
+def index_of_readings(
+    standard: Standard,
+    version: int,
+    pollutant: ArrayLike,
+    averaging_period: ArrayLike,
+    unit: ArrayLike,
+    value: ArrayLike,
+) -> Ints:
+    """Computes the index of readings in any units, converted as this version of the index does.
+
+    Args:
+        standard: The index.
+        version: The place in `standard.versions` of the one to use.
+        pollutant: Codes of Pollutant, n.
+        averaging_period: Codes of AveragingPeriod, or 0 for the one that the index takes for a day, n.
+        unit: Codes of Unit, or 0 for the pollutant's usual one, n.
+        value: Concentrations; NaN for none, n.
+
+    Returns:
+        The sub-index of each reading, n; NONE where there is none, also where the unit does not measure the pollutant.
+    """
+    columns = [np.asarray(each) for each in (pollutant, averaging_period, unit, value)]
+    found = np.empty(len(columns[0]), dtype=np.int64)
+    for start in range(0, len(found), _CHUNK):
+        codes, periods, units, values = (each[start : start + _CHUNK] for each in columns)
+        usual = to_usual_unit(codes, units, values, standard.versions[version].to_usual)
+        found[start : start + _CHUNK] = sub_indices(standard, version, codes, periods, usual).values
+    return found
+
+
+def _contributions(table: Table, formula: Formula, steps: Ints) -> Floats:
+    """Returns what concentrations of one term add to a formula, unrounded."""
+    (coefficient,) = (term.coefficient for term in formula.terms if term.pollutant == table.pollutant)
+    return np.asarray(formula.scale * np.expm1(coefficient * steps * table.precision))
 
 
 def table_of(standard: Standard, row: int) -> Table:
@@ -105,8 +157,8 @@ def table_of(standard: Standard, row: int) -> Table:
 
 
 def concentration_of(standard: Standard, row: int, steps: int) -> float:
-    """Returns a truncated concentration in the unit of its table, with no more digits than the table has."""
-    per_unit = round(1 / _breakpoints(standard).tables[row].truncate_to)
+    """Returns a concentration as its table takes it, in the table's unit, with no more digits than the table has."""
+    per_unit = round(1 / _breakpoints(standard).tables[row].precision)
     return steps / per_unit
 
 
@@ -127,41 +179,68 @@ def has_table(standard: Standard, version: int, pollutant: Pollutant, averaging_
 def _breakpoints(standard: Standard) -> _Breakpoints:
     rows = np.full((len(standard.versions), max(Pollutant) + 1, max(AveragingPeriod) + 1), NONE)
     tables = [(place, table) for place, version in enumerate(standard.versions) for table in version.tables]
-    segments: list[tuple[int, int, int, int, int]] = []
+    segments: list[_Segment] = []
     for row, (place, table) in enumerate(tables):
         rows[place, table.pollutant, table.averaging_period] = row
-        if standard.nowcast.get(table.pollutant) == table.averaging_period:
+        rule = standard.versions[place].rules[table.pollutant]
+        if rule.nowcast == table.averaging_period:
             rows[place, table.pollutant, AveragingPeriod.NOWCAST] = row
-        if standard.daily[table.pollutant] == table.averaging_period:
+        if rule.daily[0] == table.averaging_period:
             rows[place, table.pollutant, 0] = row
         segments += _segments(row, table)
-    ends, lows, low_indices, step_spans, index_spans = np.array(segments, dtype=np.int64).T
+    columns = np.array(segments, dtype=np.int64).T
     return _Breakpoints(
         rows=rows,
         tables=tuple(table for _, table in tables),
+        formulas=tuple(standard.versions[place].formula for place, _ in tables),
         steps_per_usual_unit=np.array(
-            [1 / TO_USUAL[table.pollutant, table.unit] / table.truncate_to for _, table in tables]
+            [
+                1 / standard.versions[place].to_usual[table.pollutant, table.unit] / table.precision
+                for place, table in tables
+            ]
         ),
-        firsts=np.array([_steps(table, table.breakpoints[0].lowest_concentration) for _, table in tables]),
-        caps=np.array([_NO_CAP if table.extrapolates else table.breakpoints[-1].highest_index for _, table in tables]),
-        ends=ends,
-        low_steps=lows,
-        low_indices=low_indices,
-        step_spans=step_spans,
-        index_spans=index_spans,
+        shifts=np.array(
+            [_TOLERANCE + (0.5 if table.concentration_rounding is Rounding.HALF_UP else 0.0) for _, table in tables]
+        ),
+        firsts=np.array(
+            [
+                _steps(table, table.breakpoints[0].lowest_concentration) if table.breakpoints else 0
+                for _, table in tables
+            ]
+        ),
+        ends=columns[0],
+        low_steps=columns[1],
+        low_indices=columns[2],
+        step_spans=columns[3],
+        index_spans=columns[4],
+        biases=columns[5],
     )
 
 
-def _segments(row: int, table: Table) -> list[tuple[int, int, int, int, int]]:
-    """Returns (end, low step, low index, step span, index span) of each segment; the last one ends with the row."""
-    last = table.breakpoints[-1]
-    segments = []
+class _Segment(NamedTuple):
+    end: int
+    low_step: int
+    low_index: int
+    step_span: int
+    index_span: int
+    bias: int
+
+
+def _segments(row: int, table: Table) -> list[_Segment]:
+    """Returns the segments of a table in order, of which the last ends with the row."""
+    start, found = row * _HIGHEST_STEP, []
     for each in table.breakpoints:
         low, high = _steps(table, each.lowest_concentration), _steps(table, each.highest_concentration)
-        end = row * _HIGHEST_STEP + (_HIGHEST_STEP - 1 if each is last else high)
-        segments.append((end, low, each.lowest_index, high - low, each.highest_index - each.lowest_index))
-    return segments
+        span = high - low
+        bias = 2 * span - 1 if table.index_rounding is Rounding.UP else span
+        found.append(_Segment(start + high, low, each.lowest_index, span, each.highest_index - each.lowest_index, bias))
+    if table.beyond is Beyond.EXTRAPOLATED and found:
+        found[-1] = found[-1]._replace(end=start + _HIGHEST_STEP - 1)
+    else:
+        index = NONE if table.index_beyond is None else table.index_beyond
+        found.append(_Segment(start + _HIGHEST_STEP - 1, 0, index, 1, 0, 0))
+    return found
 
 
 def _steps(table: Table, concentration: float) -> int:
-    return round(concentration / table.truncate_to)
+    return round(concentration / table.precision)

@@ -18,8 +18,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from airquality.history import microseconds
-from airquality.readings import Readings, acceptable
+from airquality.intervals import microseconds
+from airquality.live import outbox
+from airquality.readings import Readings, Taken, acceptable
+from airquality.recorder import Recorder
 from airquality.repository import AirQualityRepository
 from airquality.settings import Settings
 from airquality.stations import Station
@@ -103,7 +105,7 @@ def _readings(table: Table, rows: list[tuple[int, int, float, float]]) -> Readin
         value=np.concatenate([raw, nowcast]),
     )
     present = both.take(both.value != _MISSING)
-    good = acceptable(present, microseconds(datetime.now(UTC)))
+    good = acceptable(present, Taken(microseconds(datetime.now(UTC))))
     return present.take(good).last_by_key()
 
 
@@ -113,13 +115,15 @@ async def load(settings: Settings, console: Console) -> None:
     database = Postgres(settings.model_copy(update={"postgres_dsn": settings.owner_dsn}))
     await database.start()
     try:
-        await _load(AirQualityRepository(database), settings.data_dir, console)
+        await _load(
+            AirQualityRepository(database), Recorder(database, outbox.append_recent), settings.data_dir, console
+        )
     finally:
         await database.close()
 
 
-async def _load(repository: AirQualityRepository, data_dir: Path, console: Console) -> None:
-    loaded = await repository.find_loaded(SOURCE)
+async def _load(repository: AirQualityRepository, recorder: Recorder, data_dir: Path, console: Console) -> None:
+    loaded = await recorder.find_loaded(SOURCE)
     digests = {name: await asyncio.to_thread(_digest, data_dir / name) for name in (_SITES, *(t.name for t in TABLES))}
     whole = {_SITES_PART: digests[_SITES], **{table.name: digests[table.name] for table in TABLES}}
     if all(loaded.get(part) == digest for part, digest in whole.items()):
@@ -127,18 +131,18 @@ async def _load(repository: AirQualityRepository, data_dir: Path, console: Conso
         return
     stations = read_sites(data_dir)
     await repository.upsert_stations(PUBLIC_TENANT, stations)
-    numbers = await repository.find_writable(PUBLIC_TENANT, [station.station_id for station in stations])
-    await repository.note_loaded(SOURCE, _SITES_PART, digests[_SITES], len(stations))
+    numbers = await recorder.find_writable(PUBLIC_TENANT, [station.station_id for station in stations])
+    await recorder.note_loaded(SOURCE, _SITES_PART, digests[_SITES], len(stations))
     bars = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*bars, console=console) as progress:
         for table in TABLES:
             if loaded.get(table.name) != digests[table.name]:
-                await _load_table(repository, data_dir, table, numbers, digests[table.name], loaded, progress)
+                await _load_table(recorder, data_dir, table, numbers, digests[table.name], loaded, progress)
     console.print(f"airquality: {len(stations)} stations loaded with their readings")
 
 
 async def _load_table(
-    repository: AirQualityRepository,
+    recorder: Recorder,
     data_dir: Path,
     table: Table,
     numbers: dict[str, int],
@@ -151,11 +155,11 @@ async def _load_table(
     for day, readings in read_days(data_dir, table, numbers):
         part = f"{table.name} {day}"
         if loaded.get(part) != digest:
-            await repository.load_part(SOURCE, part, digest, readings)
+            await recorder.load_part(PUBLIC_TENANT, SOURCE, part, digest, readings)
         count += len(readings)
         progress.update(task, completed=count)
     progress.update(task, total=count)
-    await repository.note_loaded(SOURCE, table.name, digest, count)
+    await recorder.note_loaded(SOURCE, table.name, digest, count)
 
 
 def _station_id(own_id: str) -> str:

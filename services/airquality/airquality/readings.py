@@ -1,7 +1,7 @@
 """Readings as columns, and which of them can be true."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,12 +97,24 @@ def with_defaults(readings: Readings) -> Readings:
     )
 
 
-def acceptable(readings: Readings, latest: int) -> NDArray[np.bool_]:
+class Taken(NamedTuple):
+    """Which times are taken, in microseconds since 1970.
+
+    Attributes:
+        latest: The latest.
+        earliest: The earliest; what is older would not be kept.
+    """
+
+    latest: int
+    earliest: int = EARLIEST_SECONDS * MICROSECONDS
+
+
+def acceptable(readings: Readings, taken: Taken) -> NDArray[np.bool_]:
     """Tells which readings can be stored. It agrees with the rules of the proto and with `check`.
 
     Args:
         readings: Any readings; a value that was not given is NaN.
-        latest: The latest time taken, in microseconds since 1970.
+        taken: Which times are taken.
 
     Returns:
         A mask as long as `readings`.
@@ -118,11 +130,11 @@ def acceptable(readings: Readings, latest: int) -> NDArray[np.bool_]:
     )
     pollutant = np.where(known, readings.pollutant, 0)
     usual = to_usual_unit(pollutant, np.where(known, readings.unit, 0), readings.value)
-    in_time = (readings.time >= EARLIEST_SECONDS * MICROSECONDS) & (readings.time <= latest)
+    in_time = (readings.time >= taken.earliest) & (readings.time <= taken.latest)
     return np.asarray(known & in_time & measurable(pollutant, usual))
 
 
-def check(pollutant: Pollutant, unit: int, value: float, time: int, latest: int) -> None:
+def check(pollutant: Pollutant, unit: int, value: float, time: int, taken: Taken) -> None:
     """Returns when a reading can be stored, of which the rules of the proto hold.
 
     Args:
@@ -130,14 +142,17 @@ def check(pollutant: Pollutant, unit: int, value: float, time: int, latest: int)
         unit: A code of Unit, or 0 for the usual one.
         value: The concentration in `unit`.
         time: Start of the period, in microseconds since 1970.
-        latest: The latest time taken, in microseconds since 1970.
+        taken: Which times are taken.
 
     Raises:
         InvalidInput: It cannot.
     """
     check_concentration(pollutant, unit, value)
-    if time > latest:
+    if time > taken.latest:
         raise InvalidInput("time", "is in the future", reason=Reason.TIME_IN_FUTURE)
+    # What is no timestamp at all lies before 1980 too, and is told as such.
+    if EARLIEST_SECONDS * MICROSECONDS <= time < taken.earliest:
+        raise InvalidInput("time", "is older than readings are kept here")
 
 
 def check_concentration(pollutant: Pollutant, unit: int, value: float) -> None:

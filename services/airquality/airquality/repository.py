@@ -1,25 +1,22 @@
 """Stations and readings in Postgres: the only place that knows how they are stored."""
 
-import io
-from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
-import numpy as np
-from asyncpg import Record, UniqueViolationError
+from asyncpg import Record
 
-from airquality import copyformat
-from airquality.archive import Key, ReadingFilter, StoredReading
-from airquality.conditions import Hours, NearestReporter, Report
-from airquality.history import Series
-from airquality.readings import Readings
+from airquality.archive import Correction, CorrectionKey, Days, Key, ReadingFilter, StoredReading
+from airquality.conditions import NearestReporter
+from airquality.contributions import Hours, Report, Wanted
+from airquality.holdings import RecentSeries
+from airquality.sensors import Sensor, columns_of
 from airquality.stations import Latest, Position, Station, StationFilter, latitudes_around
 from airquality.units import AveragingPeriod, Pollutant
-from meshkit.postgres import Connection, Postgres, load_queries
+from airquality.vectors import Feature
+from meshkit.postgres import Postgres, load_queries
 
 QUERIES: Final = load_queries("airquality")
-
-_MONTH: Final = "datetime64[M]"
 
 
 class AirQualityRepository:
@@ -27,9 +24,6 @@ class AirQualityRepository:
 
     def __init__(self, database: Postgres) -> None:
         self._database = database
-        # Neither series nor partitions go away while a service runs, so what was once there need not be asked again.
-        self._series: set[int] = set()
-        self._months: set[int] = set()
 
     async def upsert_stations(self, tenant: str, stations: Sequence[Station]) -> int:
         """Stores stations, each id at most once, and returns how many."""
@@ -44,7 +38,25 @@ class AirQualityRepository:
                 [each.lat for each in stations],
                 [each.lng for each in stations],
             )
+            sensors = [(each.station_id, *sensor) for each in stations for sensor in columns_of(each.sensors)]
+            if sensors:
+                columns = [list(column) for column in zip(*sensors, strict=True)]
+                await connection.execute(QUERIES["silence_sensors"], tenant, columns[0])
+                await connection.execute(QUERIES["upsert_sensors"], tenant, *columns)
         return count
+
+    async def find_moved(self, tenant: str, stations: Sequence[Station], meters: float) -> dict[str, float]:
+        """Returns those stations with readings that would be moved by more than so many metres, and by how many."""
+        rows = await self._database.fetch(
+            QUERIES["find_moved"],
+            tenant,
+            [each.station_id for each in stations],
+            [each.lat for each in stations],
+            [each.lng for each in stations],
+            meters,
+            tenant=tenant,
+        )
+        return {row["station_id"]: row["distance"] for row in rows}
 
     async def get_station(self, tenant: str, station_id: str) -> Station | None:
         """Returns a station that the tenant may see."""
@@ -75,11 +87,19 @@ class AirQualityRepository:
         return latest
 
     async def find_conditions(
-        self, tenant: str, lat: float, lng: float, at: datetime, radius_meters: float, max_age_seconds: float
+        self,
+        tenant: str,
+        lat: float,
+        lng: float,
+        at: datetime,
+        radius_meters: float,
+        max_age_seconds: float,
+        wanted: Wanted,
     ) -> list[Report]:
         """Returns the newest reports around a place, by pollutant, then by distance."""
+        where = (tenant, lat, lng, at, radius_meters, max_age_seconds)
         rows = await self._database.fetch(
-            QUERIES["find_conditions"], tenant, lat, lng, at, radius_meters, max_age_seconds, tenant=tenant
+            QUERIES["find_conditions"], *where, wanted.hours, wanted.nowcasts, tenant=tenant
         )
         stations: dict[int, Station] = {}
         reports = []
@@ -102,6 +122,28 @@ class AirQualityRepository:
             return None
         return NearestReporter(_station(row, row["distance"]), row["first_time"], row["last_time"])
 
+    async def find_recent(
+        self, tenant: str, at: datetime, max_age_seconds: float, hours: Sequence[int]
+    ) -> list[RecentSeries]:
+        """Returns what the stations of one tenant, and of no other, reported that may count at a moment."""
+        rows = await self._database.fetch(QUERIES["find_recent"], tenant, at, max_age_seconds, hours, tenant=tenant)
+        found: list[RecentSeries] = []
+        for number, station_id, provider, name, agency, lat, lng, *series in rows:
+            same = found and found[-1].station.id == number
+            station = found[-1].station if same else Station(station_id, provider, name, agency, lat, lng, number)
+            found.append(RecentSeries(station, *series))
+        return found
+
+    async def encode_tile(self, found: Sequence[Feature]) -> bytes:
+        """Returns a vector tile of features."""
+        encoded: bytes = await self._database.fetchval(
+            QUERIES["encode_tile"],
+            [each.layer for each in found],
+            [each.shape for each in found],
+            [each.properties for each in found],
+        )
+        return encoded
+
     async def find_near(self, tenant: str, lat: float, lng: float, radius_meters: float, limit: int) -> list[Station]:
         """Returns the nearest stations within a radius, with their distances."""
         rows = await self._database.fetch(QUERIES["find_near"], tenant, lat, lng, radius_meters, limit, tenant=tenant)
@@ -123,7 +165,10 @@ class AirQualityRepository:
         )
         return [
             StoredReading(
-                Key(row["time"], row["id"], row["pollutant"], row["averaging_period"]), row["value"], row["unit"]
+                Key(row["time"], row["id"], row["pollutant"], row["averaging_period"]),
+                row["value"],
+                row["unit"],
+                row["flags"],
             )
             for row in rows
         ]
@@ -131,101 +176,64 @@ class AirQualityRepository:
     async def find_sources(
         self, stations: Sequence[int], start: datetime, end: datetime, pollutant: int | None
     ) -> dict[Pollutant, int]:
-        """Returns for each pollutant the first of the stations that has any reading in [start, end)."""
-        rows = await self._database.fetch(QUERIES["find_sources"], stations, start, end, pollutant)
+        """Returns for each pollutant the first of the stations that has any hour in [start, end), both full hours."""
+        last = end - timedelta(hours=1)
+        rows = await self._database.fetch(
+            QUERIES["find_sources"], stations, start.date(), start.hour, last.date(), last.hour, pollutant
+        )
         return {Pollutant(row["pollutant"]): row["id"] for row in rows}
 
-    async def find_values(
+    async def find_history(
         self, sources: dict[Pollutant, int], start: datetime, end: datetime
-    ) -> dict[tuple[Pollutant, AveragingPeriod], Series]:
-        """Returns all readings in [start, end) of each pollutant from its station."""
-        rows = await self._database.fetch(QUERIES["find_values"], list(sources.values()), list(sources), start, end)
+    ) -> dict[tuple[Pollutant, AveragingPeriod], Days]:
+        """Returns the days of UTC that touch [start, end) of each pollutant from its station."""
+        rows = await self._database.fetch(
+            QUERIES["find_history"], list(sources.values()), list(sources), start.date(), end.date()
+        )
         return {
-            (Pollutant(row["pollutant"]), AveragingPeriod(row["averaging_period"])): Series(
-                row["times"], row["values"], row["units"]
-            )
+            (Pollutant(row["pollutant"]), AveragingPeriod(row["averaging_period"])): Days(row["days"], row["hours"])
             for row in rows
         }
 
-    async def find_writable(self, tenant: str, station_ids: Collection[str]) -> dict[str, int]:
-        """Returns the numbers of a tenant's own stations by their ids."""
-        rows = await self._database.fetch(QUERIES["find_writable"], tenant, list(station_ids), tenant=tenant)
-        return {row["station_id"]: row["id"] for row in rows}
-
-    async def add_readings(self, readings: Readings) -> bool:
-        """Stores readings, each key at most once; when any of them is known already, stores none and returns False."""
-        await self._make_room(readings)
-        try:
-            async with self._database.transaction() as connection:
-                await _copy(connection, readings, "readings", schema="airquality")
-                series = await self._add_series(connection, readings)
-        except UniqueViolationError:
-            return False
-        self._series.update(series)  # not before they are committed
-        return True
-
-    async def merge_readings(self, readings: Readings) -> int:
-        """Stores readings, each key at most once; returns how many were new or corrected."""
-        await self._make_room(readings)
-        async with self._database.transaction() as connection:
-            changed = await _merge(connection, readings)
-            series = await self._add_series(connection, readings)
-        self._series.update(series)
-        return changed
-
-    async def find_loaded(self, source: str) -> dict[str, str]:
-        """Returns the parts of a source that are loaded, with the digests of what they were loaded from."""
-        return {row["part"]: row["digest"] for row in await self._database.fetch(QUERIES["find_loaded"], source)}
-
-    async def load_part(self, source: str, part: str, digest: str, readings: Readings) -> int:
-        """Stores a part of a source whole or not at all; returns how many readings were new or corrected."""
-        await self._make_room(readings)
-        async with self._database.transaction() as connection:
-            changed = await _merge(connection, readings)
-            series = await self._add_series(connection, readings)
-            await connection.execute(QUERIES["note_loaded"], source, part, digest, len(readings))
-        self._series.update(series)
-        return changed
-
-    async def note_loaded(self, source: str, part: str, digest: str, row_count: int) -> None:
-        """Notes that a part of a source is loaded which is stored already."""
-        await self._database.execute(QUERIES["note_loaded"], source, part, digest, row_count)
-
-    async def _make_room(self, readings: Readings) -> None:
-        """Makes the partitions that the readings belong in, on its own, so that nobody waits long for the lock."""
-        months = np.unique(readings.time.astype("datetime64[us]").astype(_MONTH).astype(np.int64)).tolist()
-        for month in months:
-            if month not in self._months:
-                begin = np.datetime64(month, "M").astype("datetime64[s]").astype(np.int64)
-                await self._database.fetchval(QUERIES["ensure_partition"], datetime.fromtimestamp(int(begin), UTC))
-                self._months.add(month)
-
-    async def _add_series(self, connection: Connection, readings: Readings) -> list[int]:
-        """Notes the series that this repository has not seen before, and returns them."""
-        series = [each for each in np.unique(readings.series()).tolist() if each not in self._series]
-        if series:
-            new = np.array(series)
-            await connection.execute(
-                QUERIES["add_series"], (new >> 16).tolist(), (new >> 8 & 0xFF).tolist(), (new & 0xFF).tolist()
+    async def find_corrections(
+        self, holder: int, wanted: ReadingFilter, after: CorrectionKey | None, limit: int
+    ) -> list[Correction]:
+        """Returns what readings of a station or sensor said before they were corrected, the last replaced first."""
+        rows = await self._database.fetch(
+            QUERIES["find_corrections"],
+            holder,
+            wanted.pollutant,
+            wanted.averaging_period,
+            wanted.start,
+            wanted.end,
+            *(after or (None, None, None, None)),
+            limit,
+        )
+        return [
+            Correction(
+                Key(row["time"], row["id"], row["pollutant"], row["averaging_period"]),
+                row["value"],
+                row["unit"],
+                row["flags"],
+                row["replaced_at"],
             )
-        return series
+            for row in rows
+        ]
 
-
-async def _merge(connection: Connection, readings: Readings) -> int:
-    await connection.execute(QUERIES["make_staging"])
-    await _copy(connection, readings, "staged_readings", schema="pg_temp")
-    word = await connection.execute(QUERIES["merge_staged"])
-    return int(word.rpartition(" ")[2])
-
-
-async def _copy(connection: Connection, readings: Readings, table: str, *, schema: str) -> None:
-    await connection.copy_to_table(
-        table,
-        schema_name=schema,
-        source=io.BytesIO(copyformat.encode(readings)),
-        format="binary",
-        columns=copyformat.COLUMNS,
-    )
+    async def find_sensors(self, tenant: str, stations: Sequence[int]) -> dict[int, list[Sensor]]:
+        """Returns the sensors of stations by the number of their station, in their order."""
+        sensors: dict[int, list[Sensor]] = {}
+        for row in await self._database.fetch(QUERIES["find_sensors"], stations, tenant=tenant):
+            sensor = Sensor(
+                row["sensor_id"],
+                row["model"],
+                tuple(row["pollutants"]),
+                row["low_cost"],
+                row["correction"],
+                row["id"],
+            )
+            sensors.setdefault(row["station"], []).append(sensor)
+        return sensors
 
 
 def _station(row: Record, distance_meters: float | None = None) -> Station:

@@ -1,15 +1,33 @@
 """Protobuf in, protobuf out."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from airquality.archive import Archive, Key
+from google.api.httpbody_pb2 import HttpBody
+
+from airquality.archive import Archive, CorrectionKey, Key, Place
 from airquality.computing import compute
-from airquality.conditions import CurrentConditions, check_moment
-from airquality.convert import histories, indexing, replies, requests
-from airquality.history import microseconds
+from airquality.conditions import CurrentConditions, check_moment, explain_no_index
+from airquality.convert import (
+    following,
+    forecasting,
+    histories,
+    indexing,
+    indices,
+    replies,
+    requests,
+    tiles,
+    watching,
+)
+from airquality.forecast.forecasts import Forecasts
+from airquality.hot import Replies
 from airquality.ingest import Ingest, Session
+from airquality.intervals import microseconds
+from airquality.live.watching import Moves, Watching
+from airquality.mapping import Maps
+from airquality.readings import EARLIEST_SECONDS, MICROSECONDS, Taken
 from airquality.settings import Settings
 from airquality.standards import all_standards, standard_of
 from airquality.stations import Position, Stations
@@ -21,10 +39,15 @@ from meshkit.batch import partition
 from meshkit.cache import Cache
 from meshkit.context import current
 from meshkit.errors import NotFound, Reason
+from meshkit.identity import PUBLIC_TENANT
 from meshkit.paging import PageToken
 
 if TYPE_CHECKING:  # only the stub file knows it
+    from grpc.aio import ServicerContext
+
     from geomesh.geocoder.v1.geocoder_pb2_grpc import GeocoderServiceAsyncStub
+
+    Context = ServicerContext[pb.GetTileRequest, HttpBody]
 
 _MOST_ERRORS: Final = 1000
 
@@ -41,22 +64,36 @@ class AirQualityServicer(AirQualityServiceServicer):
         conditions: CurrentConditions,
         archive: Archive,
         cache: Cache,
+        replies: Replies,
+        maps: Maps,
         geocoder: "GeocoderServiceAsyncStub",
+        watching: Watching,
+        forecasts: Forecasts,
     ) -> None:
+        self._settings = settings
+        self._forecasts = forecasts
+        self._forecast_ttl_seconds = settings.forecast_ttl_seconds
         self._ttl_seconds = settings.current_ttl_seconds
         self._skew = timedelta(seconds=settings.allowed_skew_seconds)
+        self._kept = timedelta(days=settings.readings_retention_days) if settings.readings_retention_days else None
         self._stations = stations
         self._ingest = ingest
         self._conditions = conditions
         self._archive = archive
         self._cache = cache
+        self._replies = replies
+        self._maps = maps
         self._geocoder = geocoder
+        self._watching = watching
+        self._watch_age_seconds = settings.watch_max_age_seconds
 
     async def UpsertStations(self, request: pb.UpsertStationsRequest, _context: object) -> pb.UpsertStationsResponse:
         """Registers stations of the caller's tenant."""
-        parts = partition(request.stations)
+        tenant, candidates = current().identity.tenant, partition(request.stations).items
+        rule = await self._stations.rule(tenant, [requests.station(each) for each in candidates])
+        parts = partition(request.stations, lambda each: rule(requests.station(each)))
         if parts.items:
-            await self._stations.upsert(current().identity.tenant, [requests.station(each) for each in parts.items])
+            await self._stations.upsert(tenant, [requests.station(each) for each in parts.items])
         return pb.UpsertStationsResponse(accepted_count=len(parts.items), errors=parts.errors)
 
     async def IngestReadings(
@@ -84,12 +121,18 @@ class AirQualityServicer(AirQualityServiceServicer):
             readings,
             columns,
             await session.numbers_of(columns.station_ids),
-            microseconds(datetime.now(UTC) + self._skew),
+            self._taken(),
             offset=tally.total,
             most_errors=_MOST_ERRORS - len(tally.errors),
         )
         await session.add(good)
         tally.count(len(readings), len(good), errors)
+
+    def _taken(self) -> Taken:
+        """Returns which times are taken now."""
+        now, beginning = datetime.now(UTC), EARLIEST_SECONDS * MICROSECONDS
+        earliest = beginning if self._kept is None else max(beginning, microseconds(now - self._kept))
+        return Taken(microseconds(now + self._skew), earliest)
 
     async def ListStations(self, request: pb.ListStationsRequest, _context: object) -> pb.ListStationsResponse:
         """Lists a page of stations with their newest readings."""
@@ -113,30 +156,60 @@ class AirQualityServicer(AirQualityServiceServicer):
         self, request: pb.GetCurrentConditionsRequest, _context: object
     ) -> bytes:
         """Returns the air at a place, serialized, since that is what the cache holds."""
-        key = f"current:{current().identity.tenant}:{request.SerializeToString(deterministic=True).hex()}"
+        tenant = current().identity.tenant
+        key = f"current:{tenant}:{request.SerializeToString(deterministic=True).hex()}"
 
         async def look() -> bytes:
-            return (await self._current(request)).SerializeToString()
+            return (await self._current(request, tenant)).SerializeToString()
 
-        return await self._cache.get_or_compute(key, look, ttl_seconds=self._ttl_seconds)
+        if request.q or request.HasField("at"):  # a name is resolved with its caller's token, the past does not cool
+            return await self._cache.get_or_compute(key, look, ttl_seconds=self._ttl_seconds)
+        return await self._replies.get("current", key, look, self._ttl_seconds)
 
-    async def _current(self, request: pb.GetCurrentConditionsRequest) -> pb.CurrentConditions:
+    async def _current(self, request: pb.GetCurrentConditionsRequest, tenant: str) -> pb.CurrentConditions:
         now = datetime.now(UTC)
-        at = requests.moment(request.at, "at") if request.HasField("at") else now
+        is_now = not request.HasField("at")
+        at = now if is_now else requests.moment(request.at, "at")
         check_moment(at, now + self._skew)
         standard = standard_of(request.index)
         version = requests.version(standard, request.index_version, at, field="at")
         lat, lng, place = await self._place(request)
         found = await self._conditions.at(
-            current().identity.tenant,
+            tenant,
             lat,
             lng,
             at,
             standard=standard,
             version=version,
             radius_meters=request.radius_meters if request.HasField("radius_meters") else None,
+            is_now=is_now,
         )
+        if request.index and found.assessment is None:
+            raise NotFound(Reason.NO_DATA_NEARBY, explain_no_index(standard, version, found.pollutants))
         return replies.conditions(found, place)
+
+    async def GetTile(self, request: pb.GetTileRequest, context: "Context") -> HttpBody:
+        """Returns a tile, or nothing but its tag to who has it."""
+        tenant, now = current().identity.tenant, datetime.now(UTC)
+        tile, kind = tiles.tile(request)
+        view = tiles.view(request, now, now + self._skew, self._settings.current_radius_meters)
+        draw = self._maps.heat if kind == "png" else self._maps.vector
+        ttl_seconds = self._settings.tile_ttl_seconds if view.is_now else self._settings.history_ttl_seconds
+        key = f"tile:{tenant}:{request.SerializeToString(deterministic=True).hex()}"
+
+        async def make() -> bytes:
+            return await draw(tenant, tile, view._replace(at=datetime.now(UTC)) if view.is_now else view)
+
+        content = await self._replies.get(kind, key, make, ttl_seconds)
+        headers, body = tiles.reply(
+            content,
+            kind,
+            current().text("if-none-match"),
+            ttl_seconds=ttl_seconds,
+            everyones=tenant == PUBLIC_TENANT,
+        )
+        await context.send_initial_metadata(headers)
+        return body
 
     async def _place(self, request: pb.GetCurrentConditionsRequest) -> tuple[float, float, str]:
         """Returns latitude, longitude, and the name that the geocoder gave to `q`."""
@@ -159,7 +232,7 @@ class AirQualityServicer(AirQualityServiceServicer):
             request.page_size,
         )
         return pb.ListReadingsResponse(
-            readings=[replies.reading(*each) for each in found],
+            readings=[replies.reading(*each, request.sensor_id) for each in found],
             next_page_token=PageToken.encode(following, query=request),
         )
 
@@ -177,18 +250,77 @@ class AirQualityServicer(AirQualityServiceServicer):
             time_zone=request.time_zone,
             standard=standard,
             version_id=request.index_version,
+            profiles=request.profiles,
         )
         return histories.history(found, sources, standard)
+
+    async def ListCorrections(self, request: pb.ListCorrectionsRequest, _context: object) -> pb.ListCorrectionsResponse:
+        """Lists a page of what readings said before."""
+        position = PageToken.decode(request.page_token, query=request, types=(datetime, datetime, int, int))
+        station, found, following = await self._archive.corrections(
+            current().identity.tenant,
+            Place(request.station_id, request.sensor_id),
+            requests.reading_filter(request),
+            requests.position(CorrectionKey, position),
+            request.page_size,
+        )
+        return pb.ListCorrectionsResponse(
+            corrections=[replies.correction(station, each, request.sensor_id) for each in found],
+            next_page_token=PageToken.encode(following, query=request),
+        )
 
     async def ComputeIndex(self, request: pb.ComputeIndexRequest, _context: object) -> pb.ComputeIndexResponse:
         """Computes the index of each item."""
         standard = standard_of(request.index)
         items, places, errors = indexing.items(request, standard, datetime.now(UTC))
-        return indexing.response(standard, compute(standard, items), places, errors)
+        return indexing.response(standard, items, compute(standard, items), places, errors)
 
     async def ListIndices(self, _request: pb.ListIndicesRequest, _context: object) -> pb.ListIndicesResponse:
         """Lists the supported indices."""
-        return replies.indices(all_standards().values())
+        return indices.indices(all_standards().values())
+
+    async def WatchConditions(  # type: ignore[override]  # replies come serialized, as they are shared
+        self, request: pb.WatchConditionsRequest, _context: object
+    ) -> AsyncGenerator[bytes, None]:
+        """Tells what the air is like, and then what is stored."""
+        wanted = await watching.wanted(request, self._watching, self._watch_age_seconds)
+        async with aclosing(self._watching.watch(wanted, watching.after(request))) as messages:
+            async for message in messages:
+                yield watching.response(message)
+
+    async def WatchConditionsEvents(
+        self, request: pb.WatchConditionsRequest, _context: object
+    ) -> AsyncGenerator[HttpBody, None]:
+        """Does the same as server-sent events."""
+        wanted = await watching.wanted(request, self._watching, self._watch_age_seconds)
+        async with aclosing(self._watching.watch(wanted, watching.after(request))) as messages:
+            async for message in messages:
+                yield watching.server_sent(message)
+
+    async def WatchConditionsAlong(  # type: ignore[override]  # replies come serialized, as they are shared
+        self, requests: AsyncIterator[pb.WatchConditionsAlongRequest], _context: object
+    ) -> AsyncGenerator[bytes, None]:
+        """Does the same around something that moves."""
+        first, moves = await following.first(requests), Moves()
+        wanted = await watching.wanted(first, self._watching, self._watch_age_seconds)
+        async with (
+            following.reading(requests, wanted, moves),
+            aclosing(self._watching.watch(wanted, watching.after(first), moves)) as messages,
+        ):
+            async for message in messages:
+                yield watching.response(message)
+
+    async def GetForecast(  # type: ignore[override]  # the runtime takes a reply that is serialized already
+        self, request: pb.GetForecastRequest, _context: object
+    ) -> bytes:
+        """Returns a forecast, serialized, since that is what the cache holds."""
+        tenant, now = current().identity.tenant, datetime.now(UTC)
+        asked = forecasting.question(request, now, now + self._skew)
+
+        async def look() -> bytes:
+            return forecasting.reply(await forecasting.ask(self._forecasts, tenant, asked), asked).SerializeToString()
+
+        return await self._cache.get_or_compute(asked.key(tenant), look, ttl_seconds=self._forecast_ttl_seconds)
 
 
 class _Tally:

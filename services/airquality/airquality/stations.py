@@ -1,16 +1,19 @@
 """Stations: where air is measured, and their newest values."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
-from meshkit.errors import NotFound, Reason
+from airquality.sensors import Sensor, check
+from meshkit.errors import InvalidInput, NotFound, Reason
 
 DEFAULT_PAGE: Final = 100
 LARGEST_PAGE: Final = 500
 DEFAULT_RADIUS_METERS: Final = 50_000.0
+MOST_MOVED_METERS: Final = 1000.0
+"""How far the place of a station with readings can be corrected; farther off it is another place."""
 
 # The shortest degree of latitude on WGS84, at the equator.
 _METERS_PER_DEGREE: Final = 110_574.0
@@ -28,6 +31,7 @@ class Station(NamedTuple):
         lng: Longitude in degrees.
         id: Its number in the database; 0 before it has one.
         distance_meters: Its distance from the place asked about; None when none was.
+        sensors: Its instruments, where they were looked up or are to be stored.
     """
 
     station_id: str
@@ -38,6 +42,7 @@ class Station(NamedTuple):
     lng: float
     id: int = 0
     distance_meters: float | None = None
+    sensors: tuple[Sensor, ...] = ()
 
 
 class Latest(NamedTuple):
@@ -91,6 +96,12 @@ class StationStore(Protocol):
     async def find_stations(self, tenant: str, wanted: StationFilter, after: Position, limit: int) -> list[Station]:
         """Returns stations after a position, in order."""
 
+    async def find_sensors(self, tenant: str, stations: Sequence[int]) -> dict[int, list[Sensor]]:
+        """Returns the sensors of stations by the number of their station, in their order."""
+
+    async def find_moved(self, tenant: str, stations: Sequence[Station], meters: float) -> dict[str, float]:
+        """Returns those stations with readings that would be moved by more than so many metres, and by how many."""
+
     async def find_latest(self, ids: Sequence[int]) -> dict[int, list[Latest]]:
         """Returns the newest readings of stations by their number."""
 
@@ -105,6 +116,21 @@ class Stations:
         """Stores stations of a tenant, of several with one id the last, and returns how many are stored."""
         return await self._store.upsert_stations(tenant, list({each.station_id: each for each in stations}.values()))
 
+    async def rule(self, tenant: str, stations: Sequence[Station]) -> Callable[[Station], None]:
+        """Returns what each of some stations must keep beside the rules of the proto; it raises InvalidInput."""
+        moved = await self._store.find_moved(tenant, stations, MOST_MOVED_METERS)
+
+        def rule(station: Station) -> None:
+            check(station.sensors)
+            if station.station_id in moved:
+                raise InvalidInput(
+                    "location",
+                    f"is {moved[station.station_id] / 1000:.1f} km from where {station.station_id!r} has measured;"
+                    " register another station_id, since readings belong to their place",
+                )
+
+        return rule
+
     async def get(self, tenant: str, station_id: str) -> tuple[Station, list[Latest]]:
         """Returns a station with its newest readings.
 
@@ -112,6 +138,8 @@ class Stations:
             NotFound: The tenant sees none with this id.
         """
         station = await self.find(tenant, station_id)
+        sensors = await self._store.find_sensors(tenant, [station.id])
+        station = station._replace(sensors=tuple(sensors.get(station.id, ())))
         return station, (await self._store.find_latest([station.id])).get(station.id, [])
 
     async def find(self, tenant: str, station_id: str) -> Station:
@@ -133,10 +161,14 @@ class Stations:
         stations = await self._store.find_stations(tenant, wanted, after or BEGINNING, limit + 1)
         page = stations[:limit]
         latest = await self._store.find_latest([station.id for station in page])
+        sensors = await self._store.find_sensors(tenant, [station.id for station in page])
         following = None
         if len(stations) > limit:
             following = Position(page[-1].distance_meters or 0.0, page[-1].id)
-        return [(station, latest.get(station.id, [])) for station in page], following
+        return [
+            (station._replace(sensors=tuple(sensors.get(station.id, ()))), latest.get(station.id, []))
+            for station in page
+        ], following
 
 
 def latitudes_around(lat: float, radius_meters: float) -> tuple[float, float]:

@@ -6,6 +6,7 @@ Readings of air-quality stations, and what they say about the air at a place and
 from collections import abc as _abc
 from geomesh.types.v1 import types_pb2 as _types_pb2
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -42,6 +43,32 @@ class _PollutantEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Pollutant.V
     """Sulfur dioxide."""
     POLLUTANT_CO: _Pollutant.ValueType  # 6
     """Carbon monoxide."""
+    POLLUTANT_PM1: _Pollutant.ValueType  # 7
+    """Particles of up to 1 µm, in mass units."""
+    POLLUTANT_NO: _Pollutant.ValueType  # 8
+    """Nitric oxide."""
+    POLLUTANT_NH3: _Pollutant.ValueType  # 9
+    """Ammonia."""
+    POLLUTANT_BLACK_CARBON: _Pollutant.ValueType  # 10
+    """Black carbon, in mass units."""
+    POLLUTANT_LEAD: _Pollutant.ValueType  # 11
+    """Lead in particles, in mass units."""
+    POLLUTANT_TEMPERATURE: _Pollutant.ValueType  # 12
+    """Temperature of the air, a quantity of the weather as are those below: kept and remembered like a pollutant, and
+    part of no index.
+    """
+    POLLUTANT_HUMIDITY: _Pollutant.ValueType  # 13
+    """Relative humidity of the air."""
+    POLLUTANT_PRESSURE: _Pollutant.ValueType  # 14
+    """Pressure of the air at the station, not reduced to sea level."""
+    POLLUTANT_WIND_SPEED: _Pollutant.ValueType  # 15
+    """Speed of the wind."""
+    POLLUTANT_WIND_DIRECTION: _Pollutant.ValueType  # 16
+    """Direction that the wind blows from, clockwise from true north."""
+    POLLUTANT_DEW_POINT: _Pollutant.ValueType  # 17
+    """Dew point of the air."""
+    POLLUTANT_PRECIPITATION: _Pollutant.ValueType  # 18
+    """Rain and melted snow that fell in the period."""
 
 class Pollutant(_Pollutant, metaclass=_PollutantEnumTypeWrapper):
     """What is measured."""
@@ -60,6 +87,32 @@ POLLUTANT_SO2: Pollutant.ValueType  # 5
 """Sulfur dioxide."""
 POLLUTANT_CO: Pollutant.ValueType  # 6
 """Carbon monoxide."""
+POLLUTANT_PM1: Pollutant.ValueType  # 7
+"""Particles of up to 1 µm, in mass units."""
+POLLUTANT_NO: Pollutant.ValueType  # 8
+"""Nitric oxide."""
+POLLUTANT_NH3: Pollutant.ValueType  # 9
+"""Ammonia."""
+POLLUTANT_BLACK_CARBON: Pollutant.ValueType  # 10
+"""Black carbon, in mass units."""
+POLLUTANT_LEAD: Pollutant.ValueType  # 11
+"""Lead in particles, in mass units."""
+POLLUTANT_TEMPERATURE: Pollutant.ValueType  # 12
+"""Temperature of the air, a quantity of the weather as are those below: kept and remembered like a pollutant, and
+part of no index.
+"""
+POLLUTANT_HUMIDITY: Pollutant.ValueType  # 13
+"""Relative humidity of the air."""
+POLLUTANT_PRESSURE: Pollutant.ValueType  # 14
+"""Pressure of the air at the station, not reduced to sea level."""
+POLLUTANT_WIND_SPEED: Pollutant.ValueType  # 15
+"""Speed of the wind."""
+POLLUTANT_WIND_DIRECTION: Pollutant.ValueType  # 16
+"""Direction that the wind blows from, clockwise from true north."""
+POLLUTANT_DEW_POINT: Pollutant.ValueType  # 17
+"""Dew point of the air."""
+POLLUTANT_PRECIPITATION: Pollutant.ValueType  # 18
+"""Rain and melted snow that fell in the period."""
 Global___Pollutant: _TypeAlias = Pollutant  # noqa: Y015
 
 class _Unit:
@@ -69,7 +122,7 @@ class _Unit:
 class _UnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Unit.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     UNIT_UNSPECIFIED: _Unit.ValueType  # 0
-    """The pollutant's usual unit: µg/m³ for particles, ppb for O3, NO2 and SO2, ppm for CO."""
+    """The pollutant's usual unit: µg/m³ for particles, ppm for CO, ppb for the other gases, the only one for the weather."""
     UNIT_MICROGRAMS_PER_CUBIC_METER: _Unit.ValueType  # 1
     """Micrograms per cubic metre, µg/m³."""
     UNIT_MILLIGRAMS_PER_CUBIC_METER: _Unit.ValueType  # 2
@@ -78,14 +131,28 @@ class _UnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Unit.ValueType],
     """Parts per billion by volume."""
     UNIT_PARTS_PER_MILLION: _Unit.ValueType  # 4
     """Parts per million by volume."""
+    UNIT_NANOGRAMS_PER_CUBIC_METER: _Unit.ValueType  # 5
+    """Nanograms per cubic metre, ng/m³."""
+    UNIT_DEGREES_CELSIUS: _Unit.ValueType  # 6
+    """Degrees Celsius, °C, of temperature and dew point."""
+    UNIT_PERCENT: _Unit.ValueType  # 7
+    """Percent, of relative humidity."""
+    UNIT_HECTOPASCALS: _Unit.ValueType  # 8
+    """Hectopascals, hPa, of pressure."""
+    UNIT_METERS_PER_SECOND: _Unit.ValueType  # 9
+    """Metres per second, m/s, of wind."""
+    UNIT_DEGREES: _Unit.ValueType  # 10
+    """Degrees clockwise from true north, 0 to 360, of wind."""
+    UNIT_MILLIMETERS: _Unit.ValueType  # 11
+    """Millimetres of water, of precipitation."""
 
 class Unit(_Unit, metaclass=_UnitEnumTypeWrapper):
-    """The unit of a concentration. Particles have only mass units; gases have either kind, and are converted between them
-    at 25 °C and 1013.25 hPa, the reference conditions of the US EPA.
+    """The unit of a reading. Particles have only mass units; gases have either kind, and are converted between them
+    at 25 °C and 1013.25 hPa, the reference conditions of the US EPA, or as the index does that is asked for. Each quantity of the weather has one unit.
     """
 
 UNIT_UNSPECIFIED: Unit.ValueType  # 0
-"""The pollutant's usual unit: µg/m³ for particles, ppb for O3, NO2 and SO2, ppm for CO."""
+"""The pollutant's usual unit: µg/m³ for particles, ppm for CO, ppb for the other gases, the only one for the weather."""
 UNIT_MICROGRAMS_PER_CUBIC_METER: Unit.ValueType  # 1
 """Micrograms per cubic metre, µg/m³."""
 UNIT_MILLIGRAMS_PER_CUBIC_METER: Unit.ValueType  # 2
@@ -94,6 +161,20 @@ UNIT_PARTS_PER_BILLION: Unit.ValueType  # 3
 """Parts per billion by volume."""
 UNIT_PARTS_PER_MILLION: Unit.ValueType  # 4
 """Parts per million by volume."""
+UNIT_NANOGRAMS_PER_CUBIC_METER: Unit.ValueType  # 5
+"""Nanograms per cubic metre, ng/m³."""
+UNIT_DEGREES_CELSIUS: Unit.ValueType  # 6
+"""Degrees Celsius, °C, of temperature and dew point."""
+UNIT_PERCENT: Unit.ValueType  # 7
+"""Percent, of relative humidity."""
+UNIT_HECTOPASCALS: Unit.ValueType  # 8
+"""Hectopascals, hPa, of pressure."""
+UNIT_METERS_PER_SECOND: Unit.ValueType  # 9
+"""Metres per second, m/s, of wind."""
+UNIT_DEGREES: Unit.ValueType  # 10
+"""Degrees clockwise from true north, 0 to 360, of wind."""
+UNIT_MILLIMETERS: Unit.ValueType  # 11
+"""Millimetres of water, of precipitation."""
 Global___Unit: _TypeAlias = Unit  # noqa: Y015
 
 class _AveragingPeriod:
@@ -114,6 +195,12 @@ class _AveragingPeriodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Avera
     """The US EPA's NowCast as its provider reported it: an estimate, from recent hours, of the average of the day (PM) or
     of eight hours (O3). It is kept beside the hourly value that it was made with.
     """
+    AVERAGING_PERIOD_15_MINUTES: _AveragingPeriod.ValueType  # 5
+    """Fifteen minutes."""
+    AVERAGING_PERIOD_3_HOURS: _AveragingPeriod.ValueType  # 6
+    """Three hours."""
+    AVERAGING_PERIOD_4_HOURS: _AveragingPeriod.ValueType  # 7
+    """Four hours."""
 
 class AveragingPeriod(_AveragingPeriod, metaclass=_AveragingPeriodEnumTypeWrapper):
     """The time that a concentration is an average over."""
@@ -130,6 +217,12 @@ AVERAGING_PERIOD_NOWCAST: AveragingPeriod.ValueType  # 4
 """The US EPA's NowCast as its provider reported it: an estimate, from recent hours, of the average of the day (PM) or
 of eight hours (O3). It is kept beside the hourly value that it was made with.
 """
+AVERAGING_PERIOD_15_MINUTES: AveragingPeriod.ValueType  # 5
+"""Fifteen minutes."""
+AVERAGING_PERIOD_3_HOURS: AveragingPeriod.ValueType  # 6
+"""Three hours."""
+AVERAGING_PERIOD_4_HOURS: AveragingPeriod.ValueType  # 7
+"""Four hours."""
 Global___AveragingPeriod: _TypeAlias = AveragingPeriod  # noqa: Y015
 
 class _Basis:
@@ -143,13 +236,15 @@ class _BasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Basis.ValueType
     BASIS_NOWCAST_REPORTED: _Basis.ValueType  # 1
     """The NowCast that the station's provider reported."""
     BASIS_NOWCAST_COMPUTED: _Basis.ValueType  # 2
-    """The NowCast computed here from the last twelve hourly readings."""
+    """The NowCast computed here: of particles from the last twelve hourly readings, of O3 from those of two weeks."""
     BASIS_AVERAGE_REPORTED: _Basis.ValueType  # 3
     """An average that the provider reported for the period which the index asks for."""
     BASIS_AVERAGE_COMPUTED: _Basis.ValueType  # 4
-    """An average computed here from hourly readings, of which at least three in four are there."""
+    """An average computed here from hourly readings, of which there are as many as the index asks for: three in four
+    under `us_epa`.
+    """
     BASIS_AVERAGE_INCOMPLETE: _Basis.ValueType  # 5
-    """An average computed here from hourly readings, of which fewer than three in four are there: indicative only."""
+    """An average computed here from hourly readings, of which there are fewer than the index asks for: indicative only."""
 
 class Basis(_Basis, metaclass=_BasisEnumTypeWrapper):
     """How a concentration came about."""
@@ -159,13 +254,15 @@ BASIS_UNSPECIFIED: Basis.ValueType  # 0
 BASIS_NOWCAST_REPORTED: Basis.ValueType  # 1
 """The NowCast that the station's provider reported."""
 BASIS_NOWCAST_COMPUTED: Basis.ValueType  # 2
-"""The NowCast computed here from the last twelve hourly readings."""
+"""The NowCast computed here: of particles from the last twelve hourly readings, of O3 from those of two weeks."""
 BASIS_AVERAGE_REPORTED: Basis.ValueType  # 3
 """An average that the provider reported for the period which the index asks for."""
 BASIS_AVERAGE_COMPUTED: Basis.ValueType  # 4
-"""An average computed here from hourly readings, of which at least three in four are there."""
+"""An average computed here from hourly readings, of which there are as many as the index asks for: three in four
+under `us_epa`.
+"""
 BASIS_AVERAGE_INCOMPLETE: Basis.ValueType  # 5
-"""An average computed here from hourly readings, of which fewer than three in four are there: indicative only."""
+"""An average computed here from hourly readings, of which there are fewer than the index asks for: indicative only."""
 Global___Basis: _TypeAlias = Basis  # noqa: Y015
 
 class _Granularity:
@@ -180,6 +277,10 @@ class _GranularityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Granulari
     """Hours of UTC."""
     GRANULARITY_DAILY: _Granularity.ValueType  # 2
     """Calendar days of the time zone asked for."""
+    GRANULARITY_MONTHLY: _Granularity.ValueType  # 3
+    """Calendar months of the time zone asked for."""
+    GRANULARITY_YEARLY: _Granularity.ValueType  # 4
+    """Calendar years of the time zone asked for."""
 
 class Granularity(_Granularity, metaclass=_GranularityEnumTypeWrapper):
     """The length of the intervals of a history."""
@@ -190,7 +291,251 @@ GRANULARITY_HOURLY: Granularity.ValueType  # 1
 """Hours of UTC."""
 GRANULARITY_DAILY: Granularity.ValueType  # 2
 """Calendar days of the time zone asked for."""
+GRANULARITY_MONTHLY: Granularity.ValueType  # 3
+"""Calendar months of the time zone asked for."""
+GRANULARITY_YEARLY: Granularity.ValueType  # 4
+"""Calendar years of the time zone asked for."""
 Global___Granularity: _TypeAlias = Granularity  # noqa: Y015
+
+class _QualityFlag:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QualityFlagEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QualityFlag.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    QUALITY_FLAG_UNSPECIFIED: _QualityFlag.ValueType  # 0
+    """Not known."""
+    QUALITY_FLAG_RANGE: _QualityFlag.ValueType  # 1
+    """The value is outside what is plausible of outdoor air, though an instrument can give it."""
+    QUALITY_FLAG_SPIKE: _QualityFlag.ValueType  # 2
+    """It is far above the median of the last three hours."""
+    QUALITY_FLAG_FLAT_LINE: _QualityFlag.ValueType  # 3
+    """Eight hours in a row have exactly this value."""
+    QUALITY_FLAG_NEIGHBOURS: _QualityFlag.ValueType  # 4
+    """It is far from what at least three stations within 25 km measured in the same hour."""
+    QUALITY_FLAG_HUMIDITY: _QualityFlag.ValueType  # 5
+    """A low-cost sensor saw particles in air of more than 85 % relative humidity, where water counts as mass."""
+    QUALITY_FLAG_UNCORRECTED: _QualityFlag.ValueType  # 6
+    """The sensor's readings are to be corrected by its humidity, which is not there (yet): the value is as it was sent."""
+
+class QualityFlag(_QualityFlag, metaclass=_QualityFlagEnumTypeWrapper):
+    """What quality control found about a reading when it was stored, from what was known then. Nothing is dropped for it."""
+
+QUALITY_FLAG_UNSPECIFIED: QualityFlag.ValueType  # 0
+"""Not known."""
+QUALITY_FLAG_RANGE: QualityFlag.ValueType  # 1
+"""The value is outside what is plausible of outdoor air, though an instrument can give it."""
+QUALITY_FLAG_SPIKE: QualityFlag.ValueType  # 2
+"""It is far above the median of the last three hours."""
+QUALITY_FLAG_FLAT_LINE: QualityFlag.ValueType  # 3
+"""Eight hours in a row have exactly this value."""
+QUALITY_FLAG_NEIGHBOURS: QualityFlag.ValueType  # 4
+"""It is far from what at least three stations within 25 km measured in the same hour."""
+QUALITY_FLAG_HUMIDITY: QualityFlag.ValueType  # 5
+"""A low-cost sensor saw particles in air of more than 85 % relative humidity, where water counts as mass."""
+QUALITY_FLAG_UNCORRECTED: QualityFlag.ValueType  # 6
+"""The sensor's readings are to be corrected by its humidity, which is not there (yet): the value is as it was sent."""
+Global___QualityFlag: _TypeAlias = QualityFlag  # noqa: Y015
+
+class _SensorCorrection:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SensorCorrectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SensorCorrection.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SENSOR_CORRECTION_UNSPECIFIED: _SensorCorrection.ValueType  # 0
+    """None."""
+    SENSOR_CORRECTION_PURPLEAIR_US: _SensorCorrection.ValueType  # 1
+    """PM2.5 of PurpleAir sensors, the US-wide correction: 0.524 PA(cf_1) - 0.0862 RH + 5.75 (Barkjohn, Gantt and Clements
+    2021, Atmos. Meas. Tech. 14, 4617). The sensor must measure PM2.5, sent as its cf_1, and relative humidity.
+    """
+
+class SensorCorrection(_SensorCorrection, metaclass=_SensorCorrectionEnumTypeWrapper):
+    """A published formula that makes a low-cost sensor's readings comparable with a reference monitor's."""
+
+SENSOR_CORRECTION_UNSPECIFIED: SensorCorrection.ValueType  # 0
+"""None."""
+SENSOR_CORRECTION_PURPLEAIR_US: SensorCorrection.ValueType  # 1
+"""PM2.5 of PurpleAir sensors, the US-wide correction: 0.524 PA(cf_1) - 0.0862 RH + 5.75 (Barkjohn, Gantt and Clements
+2021, Atmos. Meas. Tech. 14, 4617). The sensor must measure PM2.5, sent as its cf_1, and relative humidity.
+"""
+Global___SensorCorrection: _TypeAlias = SensorCorrection  # noqa: Y015
+
+class _ProfileKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProfileKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProfileKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROFILE_KIND_UNSPECIFIED: _ProfileKind.ValueType  # 0
+    """Not known."""
+    PROFILE_KIND_HOUR_OF_DAY: _ProfileKind.ValueType  # 1
+    """Hours of the day in the time zone asked for, 0 to 23."""
+    PROFILE_KIND_DAY_OF_WEEK: _ProfileKind.ValueType  # 2
+    """Days of the week, 1 for Monday to 7 for Sunday."""
+    PROFILE_KIND_MONTH: _ProfileKind.ValueType  # 3
+    """Months of the year, 1 to 12."""
+
+class ProfileKind(_ProfileKind, metaclass=_ProfileKindEnumTypeWrapper):
+    """What a profile goes over."""
+
+PROFILE_KIND_UNSPECIFIED: ProfileKind.ValueType  # 0
+"""Not known."""
+PROFILE_KIND_HOUR_OF_DAY: ProfileKind.ValueType  # 1
+"""Hours of the day in the time zone asked for, 0 to 23."""
+PROFILE_KIND_DAY_OF_WEEK: ProfileKind.ValueType  # 2
+"""Days of the week, 1 for Monday to 7 for Sunday."""
+PROFILE_KIND_MONTH: ProfileKind.ValueType  # 3
+"""Months of the year, 1 to 12."""
+Global___ProfileKind: _TypeAlias = ProfileKind  # noqa: Y015
+
+class _Rounding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RoundingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rounding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROUNDING_UNSPECIFIED: _Rounding.ValueType  # 0
+    """Not known."""
+    ROUNDING_DOWN: _Rounding.ValueType  # 1
+    """To the multiple below: truncation."""
+    ROUNDING_HALF_UP: _Rounding.ValueType  # 2
+    """To the nearest one, from the middle on up."""
+    ROUNDING_UP: _Rounding.ValueType  # 3
+    """To the multiple above."""
+
+class Rounding(_Rounding, metaclass=_RoundingEnumTypeWrapper):
+    """How a number is brought to a multiple of its step."""
+
+ROUNDING_UNSPECIFIED: Rounding.ValueType  # 0
+"""Not known."""
+ROUNDING_DOWN: Rounding.ValueType  # 1
+"""To the multiple below: truncation."""
+ROUNDING_HALF_UP: Rounding.ValueType  # 2
+"""To the nearest one, from the middle on up."""
+ROUNDING_UP: Rounding.ValueType  # 3
+"""To the multiple above."""
+Global___Rounding: _TypeAlias = Rounding  # noqa: Y015
+
+class _Beyond:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BeyondEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Beyond.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BEYOND_UNSPECIFIED: _Beyond.ValueType  # 0
+    """Not known."""
+    BEYOND_EXTRAPOLATED: _Beyond.ValueType  # 1
+    """The line of the last segment goes on."""
+    BEYOND_FIXED: _Beyond.ValueType  # 2
+    """It has one fixed index."""
+    BEYOND_UNDEFINED: _Beyond.ValueType  # 3
+    """It has none: the index leaves it to another averaging period."""
+
+class Beyond(_Beyond, metaclass=_BeyondEnumTypeWrapper):
+    """What is said of a concentration above a table."""
+
+BEYOND_UNSPECIFIED: Beyond.ValueType  # 0
+"""Not known."""
+BEYOND_EXTRAPOLATED: Beyond.ValueType  # 1
+"""The line of the last segment goes on."""
+BEYOND_FIXED: Beyond.ValueType  # 2
+"""It has one fixed index."""
+BEYOND_UNDEFINED: Beyond.ValueType  # 3
+"""It has none: the index leaves it to another averaging period."""
+Global___Beyond: _TypeAlias = Beyond  # noqa: Y015
+
+class _WatchEvent:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WatchEventEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchEvent.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WATCH_EVENT_UNSPECIFIED: _WatchEvent.ValueType  # 0
+    """No kind."""
+    WATCH_EVENT_SNAPSHOT: _WatchEvent.ValueType  # 1
+    """The newest readings of all stations watched. What was known before is to be forgotten."""
+    WATCH_EVENT_UPDATE: _WatchEvent.ValueType  # 2
+    """Readings that were stored together."""
+    WATCH_EVENT_HEARTBEAT: _WatchEvent.ValueType  # 3
+    """Nothing has happened; the stream is alive."""
+    WATCH_EVENT_ENDING: _WatchEvent.ValueType  # 4
+    """The last message: the server ends the stream. Begin again after its event_id."""
+
+class WatchEvent(_WatchEvent, metaclass=_WatchEventEnumTypeWrapper):
+    """What kind of message it is."""
+
+WATCH_EVENT_UNSPECIFIED: WatchEvent.ValueType  # 0
+"""No kind."""
+WATCH_EVENT_SNAPSHOT: WatchEvent.ValueType  # 1
+"""The newest readings of all stations watched. What was known before is to be forgotten."""
+WATCH_EVENT_UPDATE: WatchEvent.ValueType  # 2
+"""Readings that were stored together."""
+WATCH_EVENT_HEARTBEAT: WatchEvent.ValueType  # 3
+"""Nothing has happened; the stream is alive."""
+WATCH_EVENT_ENDING: WatchEvent.ValueType  # 4
+"""The last message: the server ends the stream. Begin again after its event_id."""
+Global___WatchEvent: _TypeAlias = WatchEvent  # noqa: Y015
+
+class _SnapshotReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SnapshotReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SnapshotReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SNAPSHOT_REASON_UNSPECIFIED: _SnapshotReason.ValueType  # 0
+    """It is no snapshot."""
+    SNAPSHOT_REASON_STARTED: _SnapshotReason.ValueType  # 1
+    """The stream begins."""
+    SNAPSHOT_REASON_EVENT_EXPIRED: _SnapshotReason.ValueType  # 2
+    """What came after the event_id asked for is not kept any more, or there never was such an event."""
+    SNAPSHOT_REASON_FELL_BEHIND: _SnapshotReason.ValueType  # 3
+    """So much waited for the subscriber that it was given up; skipped_updates says how many updates."""
+    SNAPSHOT_REASON_MOVED: _SnapshotReason.ValueType  # 4
+    """The area has moved."""
+
+class SnapshotReason(_SnapshotReason, metaclass=_SnapshotReasonEnumTypeWrapper):
+    """Why a snapshot comes."""
+
+SNAPSHOT_REASON_UNSPECIFIED: SnapshotReason.ValueType  # 0
+"""It is no snapshot."""
+SNAPSHOT_REASON_STARTED: SnapshotReason.ValueType  # 1
+"""The stream begins."""
+SNAPSHOT_REASON_EVENT_EXPIRED: SnapshotReason.ValueType  # 2
+"""What came after the event_id asked for is not kept any more, or there never was such an event."""
+SNAPSHOT_REASON_FELL_BEHIND: SnapshotReason.ValueType  # 3
+"""So much waited for the subscriber that it was given up; skipped_updates says how many updates."""
+SNAPSHOT_REASON_MOVED: SnapshotReason.ValueType  # 4
+"""The area has moved."""
+Global___SnapshotReason: _TypeAlias = SnapshotReason  # noqa: Y015
+
+class _ForecastMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ForecastMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ForecastMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FORECAST_METHOD_UNSPECIFIED: _ForecastMethod.ValueType  # 0
+    """Not known."""
+    FORECAST_METHOD_MODEL: _ForecastMethod.ValueType  # 1
+    """By the trained model."""
+    FORECAST_METHOD_SIMPLE: _ForecastMethod.ValueType  # 2
+    """By the simple one: from what the air is now back to what it usually is at the hour of the day, at the pace and with
+    the errors of the station's last four weeks.
+    """
+
+class ForecastMethod(_ForecastMethod, metaclass=_ForecastMethodEnumTypeWrapper):
+    """How a forecast was made."""
+
+FORECAST_METHOD_UNSPECIFIED: ForecastMethod.ValueType  # 0
+"""Not known."""
+FORECAST_METHOD_MODEL: ForecastMethod.ValueType  # 1
+"""By the trained model."""
+FORECAST_METHOD_SIMPLE: ForecastMethod.ValueType  # 2
+"""By the simple one: from what the air is now back to what it usually is at the hour of the day, at the pace and with
+the errors of the station's last four weeks.
+"""
+Global___ForecastMethod: _TypeAlias = ForecastMethod  # noqa: Y015
 
 @_typing.final
 class Station(_message.Message):
@@ -205,6 +550,7 @@ class Station(_message.Message):
     LOCATION_FIELD_NUMBER: _builtins.int
     LATEST_FIELD_NUMBER: _builtins.int
     DISTANCE_METERS_FIELD_NUMBER: _builtins.int
+    SENSORS_FIELD_NUMBER: _builtins.int
     station_id: _builtins.str
     """The station's name for programs, unique within a tenant. The operator's are the provider, a hyphen and the
     provider's own id. Example: `airnow-840060750005`.
@@ -225,6 +571,13 @@ class Station(_message.Message):
     def latest(self) -> _containers.RepeatedCompositeFieldContainer[Global___LatestReading]:
         """Its newest reading of every pollutant and averaging period."""
 
+    @_builtins.property
+    def sensors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sensor]:
+        """Its instruments, where there are several or one has a correction; else none need be named. For each pollutant the
+        first that measures it speaks for the station. Ones that are no longer named keep their readings and speak for
+        nothing.
+        """
+
     def __init__(
         self,
         *,
@@ -235,16 +588,57 @@ class Station(_message.Message):
         location: _types_pb2.Location | None = ...,
         latest: _abc.Iterable[Global___LatestReading] | None = ...,
         distance_meters: _builtins.float | None = ...,
+        sensors: _abc.Iterable[Global___Sensor] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_distance_meters", b"_distance_meters", "distance_meters", b"distance_meters", "location", b"location"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_meters", b"_distance_meters", "agency", b"agency", "distance_meters", b"distance_meters", "latest", b"latest", "location", b"location", "name", b"name", "provider", b"provider", "station_id", b"station_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_meters", b"_distance_meters", "agency", b"agency", "distance_meters", b"distance_meters", "latest", b"latest", "location", b"location", "name", b"name", "provider", b"provider", "sensors", b"sensors", "station_id", b"station_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__distance_meters: _TypeAlias = _typing.Literal["distance_meters"]  # noqa: Y015
     _WhichOneofArgType__distance_meters: _TypeAlias = _typing.Literal["_distance_meters", b"_distance_meters"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__distance_meters) -> _WhichOneofReturnType__distance_meters | None: ...
 
 Global___Station: _TypeAlias = Station  # noqa: Y015
+
+@_typing.final
+class Sensor(_message.Message):
+    """An instrument of a station."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENSOR_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    POLLUTANTS_FIELD_NUMBER: _builtins.int
+    LOW_COST_FIELD_NUMBER: _builtins.int
+    CORRECTION_FIELD_NUMBER: _builtins.int
+    sensor_id: _builtins.str
+    """The sensor's name for programs, unique within its station. Example: `bam-1020`."""
+    model: _builtins.str
+    """What it is; may be empty. Example: `Met One BAM 1020`."""
+    low_cost: _builtins.bool
+    """Whether it is an optical or electrochemical sensor that humidity disturbs: its particles in humid air are flagged."""
+    correction: Global___SensorCorrection.ValueType
+    """What its readings are corrected by before they speak for the station; the sensor's own stay as they were sent."""
+    @_builtins.property
+    def pollutants(self) -> _containers.RepeatedScalarFieldContainer[Global___Pollutant.ValueType]:
+        """What it measures."""
+
+    def __init__(
+        self,
+        *,
+        sensor_id: _builtins.str = ...,
+        model: _builtins.str = ...,
+        pollutants: _abc.Iterable[Global___Pollutant.ValueType] | None = ...,
+        low_cost: _builtins.bool = ...,
+        correction: Global___SensorCorrection.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correction", b"correction", "low_cost", b"low_cost", "model", b"model", "pollutants", b"pollutants", "sensor_id", b"sensor_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Sensor: _TypeAlias = Sensor  # noqa: Y015
 
 @_typing.final
 class LatestReading(_message.Message):
@@ -298,6 +692,8 @@ class Reading(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     AVERAGING_PERIOD_FIELD_NUMBER: _builtins.int
+    FLAGS_FIELD_NUMBER: _builtins.int
+    SENSOR_ID_FIELD_NUMBER: _builtins.int
     station_id: _builtins.str
     """The station, which must be registered."""
     pollutant: Global___Pollutant.ValueType
@@ -310,11 +706,19 @@ class Reading(_message.Message):
     """The unit of the value; it must be one that measures the pollutant. The default is the pollutant's usual unit."""
     averaging_period: Global___AveragingPeriod.ValueType
     """What the value is an average over; one hour by default."""
+    sensor_id: _builtins.str
+    """The sensor of the station that gave it, which must be registered; the station itself by default. It is kept as the
+    sensor's, and as the station's where the sensor speaks for it.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """The start of the hour, or other period, that the value covers; of a NowCast, the start of its newest hour. Whole
         microseconds; from 1980 on, when the US EPA's records begin, and not in the future.
         """
+
+    @_builtins.property
+    def flags(self) -> _containers.RepeatedScalarFieldContainer[Global___QualityFlag.ValueType]:
+        """What quality control found; none for a good reading."""
 
     def __init__(
         self,
@@ -325,10 +729,12 @@ class Reading(_message.Message):
         unit: Global___Unit.ValueType = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
         averaging_period: Global___AveragingPeriod.ValueType = ...,
+        flags: _abc.Iterable[Global___QualityFlag.ValueType] | None = ...,
+        sensor_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "time", b"time", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "averaging_period", b"averaging_period", "pollutant", b"pollutant", "station_id", b"station_id", "time", b"time", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "averaging_period", b"averaging_period", "flags", b"flags", "pollutant", b"pollutant", "sensor_id", b"sensor_id", "station_id", b"station_id", "time", b"time", "unit", b"unit", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
     _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
@@ -611,7 +1017,7 @@ class GetCurrentConditionsRequest(_message.Message):
     index_version: _builtins.str
     """The id of a version of its table, as ListIndices gives it; by default the version in force at the moment asked."""
     radius_meters: _builtins.float
-    """How far a station may be, in metres; 50 000 by default."""
+    """How far the nearest station may be, in metres; 50 000 by default. Beside it, others up to 150 km away count."""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
         """The moment asked about; now by default, never in the future."""
@@ -670,7 +1076,7 @@ class CurrentConditions(_message.Message):
 
     @_builtins.property
     def index(self) -> Global___AirQualityIndex:
-        """The index; absent when none of the pollutants measured here has one."""
+        """The index; absent when the request names none and what is measured here makes none under `us_epa`."""
 
     @_builtins.property
     def pollutants(self) -> _containers.RepeatedCompositeFieldContainer[Global___PollutantCondition]:
@@ -711,11 +1117,15 @@ class PollutantCondition(_message.Message):
     STANDARD_DEVIATION_FIELD_NUMBER: _builtins.int
     AGE_SECONDS_FIELD_NUMBER: _builtins.int
     CONTRIBUTIONS_FIELD_NUMBER: _builtins.int
+    STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    INTERVAL_LOW_FIELD_NUMBER: _builtins.int
+    INTERVAL_HIGH_FIELD_NUMBER: _builtins.int
     pollutant: Global___Pollutant.ValueType
     """The pollutant."""
     concentration: _builtins.float
-    """The concentration at the place, in `unit`: of a station within 500 m its own value, else the mean of the nearest
-    stations, at most five, weighted by the inverse square of their distance.
+    """The concentration at the place, in `unit`: of a station at the very place its own value, else what the logarithms of
+    the nearest stations' values, at most eight within 150 km, come to by ordinary kriging. It is the median of what the
+    concentration may be.
     """
     unit: Global___Unit.ValueType
     """The pollutant's usual unit."""
@@ -727,6 +1137,14 @@ class PollutantCondition(_message.Message):
     """
     age_seconds: _builtins.float
     """Time from the oldest reading used to the moment asked about, in seconds."""
+    standard_error: _builtins.float
+    """How uncertain the concentration is, in `unit`: half of the 80 % interval divided by 1.28, which of a normal
+    distribution is its standard deviation.
+    """
+    interval_low: _builtins.float
+    """Where the interval begins that the concentration lies in with a chance of 80 %, in `unit`."""
+    interval_high: _builtins.float
+    """Where that interval ends."""
     @_builtins.property
     def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contribution]:
         """What each station contributed, the nearest first."""
@@ -741,10 +1159,13 @@ class PollutantCondition(_message.Message):
         standard_deviation: _builtins.float | None = ...,
         age_seconds: _builtins.float = ...,
         contributions: _abc.Iterable[Global___Contribution] | None = ...,
+        standard_error: _builtins.float = ...,
+        interval_low: _builtins.float = ...,
+        interval_high: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_standard_deviation", b"_standard_deviation", "standard_deviation", b"standard_deviation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_standard_deviation", b"_standard_deviation", "age_seconds", b"age_seconds", "basis", b"basis", "concentration", b"concentration", "contributions", b"contributions", "pollutant", b"pollutant", "standard_deviation", b"standard_deviation", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_standard_deviation", b"_standard_deviation", "age_seconds", b"age_seconds", "basis", b"basis", "concentration", b"concentration", "contributions", b"contributions", "interval_high", b"interval_high", "interval_low", b"interval_low", "pollutant", b"pollutant", "standard_deviation", b"standard_deviation", "standard_error", b"standard_error", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__standard_deviation: _TypeAlias = _typing.Literal["standard_deviation"]  # noqa: Y015
     _WhichOneofArgType__standard_deviation: _TypeAlias = _typing.Literal["_standard_deviation", b"_standard_deviation"]  # noqa: Y015
@@ -815,14 +1236,21 @@ class AirQualityIndex(_message.Message):
     DOMINANT_POLLUTANT_FIELD_NUMBER: _builtins.int
     SUB_INDICES_FIELD_NUMBER: _builtins.int
     HEALTH_ADVICE_FIELD_NUMBER: _builtins.int
+    PROVISIONAL_FIELD_NUMBER: _builtins.int
     index: _builtins.str
     """The id of the index. Example: `us_epa`."""
     index_version: _builtins.str
     """The id of the version of its table."""
     value: _builtins.int
-    """The highest sub-index. The US EPA's goes on above 500."""
+    """The value: the highest sub-index, unless the index has a formula or adds to it where several pollutants are bad, as
+    ListIndices tells. The US EPA's goes on above 500.
+    """
     dominant_pollutant: Global___Pollutant.ValueType
-    """The pollutant with the highest sub-index."""
+    """The pollutant with the highest sub-index, of a month or year on the most days; not set where the index names none,
+    as the Chinese one up to 50.
+    """
+    provisional: _builtins.bool
+    """Whether the table rests on less than the authority's own text."""
     @_builtins.property
     def category(self) -> Global___Category:
         """The band that the value lies in."""
@@ -845,10 +1273,11 @@ class AirQualityIndex(_message.Message):
         dominant_pollutant: Global___Pollutant.ValueType = ...,
         sub_indices: _abc.Iterable[Global___SubIndex] | None = ...,
         health_advice: Global___HealthAdvice | None = ...,
+        provisional: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "health_advice", b"health_advice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "dominant_pollutant", b"dominant_pollutant", "health_advice", b"health_advice", "index", b"index", "index_version", b"index_version", "sub_indices", b"sub_indices", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "dominant_pollutant", b"dominant_pollutant", "health_advice", b"health_advice", "index", b"index", "index_version", b"index_version", "provisional", b"provisional", "sub_indices", b"sub_indices", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -869,7 +1298,7 @@ class SubIndex(_message.Message):
     pollutant: Global___Pollutant.ValueType
     """The pollutant."""
     value: _builtins.int
-    """The value of the index."""
+    """The value of the index; under an index with a formula what the pollutant adds to it, rounded."""
     averaging_period: Global___AveragingPeriod.ValueType
     """The averaging period of the table that gave the value."""
     concentration: _builtins.float
@@ -947,22 +1376,42 @@ class HealthAdvice(_message.Message):
     GENERAL_FIELD_NUMBER: _builtins.int
     SENSITIVE_GROUPS_FIELD_NUMBER: _builtins.int
     SENSITIVE_GROUPS_ARE_FIELD_NUMBER: _builtins.int
+    CHILDREN_FIELD_NUMBER: _builtins.int
+    OLDER_PEOPLE_FIELD_NUMBER: _builtins.int
+    ASTHMA_AND_LUNG_FIELD_NUMBER: _builtins.int
+    HEART_FIELD_NUMBER: _builtins.int
+    OUTDOOR_WORK_FIELD_NUMBER: _builtins.int
     general: _builtins.str
     """For everyone."""
     sensitive_groups: _builtins.str
     """For those whom the dominant pollutant harms first."""
     sensitive_groups_are: _builtins.str
     """Who these are. Example: `people with heart or lung disease, older adults, children`."""
+    children: _builtins.str
+    """For children and teenagers, and those who look after them."""
+    older_people: _builtins.str
+    """For older people."""
+    asthma_and_lung: _builtins.str
+    """For people with asthma or another disease of the lung."""
+    heart: _builtins.str
+    """For people with heart disease."""
+    outdoor_work: _builtins.str
+    """For people who work outdoors, and those who plan their work."""
     def __init__(
         self,
         *,
         general: _builtins.str = ...,
         sensitive_groups: _builtins.str = ...,
         sensitive_groups_are: _builtins.str = ...,
+        children: _builtins.str = ...,
+        older_people: _builtins.str = ...,
+        asthma_and_lung: _builtins.str = ...,
+        heart: _builtins.str = ...,
+        outdoor_work: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["general", b"general", "sensitive_groups", b"sensitive_groups", "sensitive_groups_are", b"sensitive_groups_are"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asthma_and_lung", b"asthma_and_lung", "children", b"children", "general", b"general", "heart", b"heart", "older_people", b"older_people", "outdoor_work", b"outdoor_work", "sensitive_groups", b"sensitive_groups", "sensitive_groups_are", b"sensitive_groups_are"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -984,6 +1433,7 @@ class ListReadingsRequest(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SENSOR_ID_FIELD_NUMBER: _builtins.int
     station_id: _builtins.str
     """The station."""
     lat: _builtins.float
@@ -1000,6 +1450,8 @@ class ListReadingsRequest(_message.Message):
     """Most readings in the reply; 1000 by default, at most 10 000."""
     page_token: _builtins.str
     """The next_page_token of the page before."""
+    sensor_id: _builtins.str
+    """Only what this sensor of the station gave, as it was sent; needs station_id."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """The first moment; by default the first reading there is."""
@@ -1021,10 +1473,11 @@ class ListReadingsRequest(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        sensor_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "end_time", b"end_time", "lat", b"lat", "lng", b"lng", "radius_meters", b"radius_meters", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "averaging_period", b"averaging_period", "end_time", b"end_time", "lat", b"lat", "lng", b"lng", "page_size", b"page_size", "page_token", b"page_token", "pollutant", b"pollutant", "radius_meters", b"radius_meters", "start_time", b"start_time", "station_id", b"station_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "averaging_period", b"averaging_period", "end_time", b"end_time", "lat", b"lat", "lng", b"lng", "page_size", b"page_size", "page_token", b"page_token", "pollutant", b"pollutant", "radius_meters", b"radius_meters", "sensor_id", b"sensor_id", "start_time", b"start_time", "station_id", b"station_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lat: _TypeAlias = _typing.Literal["lat"]  # noqa: Y015
     _WhichOneofArgType__lat: _TypeAlias = _typing.Literal["_lat", b"_lat"]  # noqa: Y015
@@ -1086,6 +1539,7 @@ class GetHistoryRequest(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
     INDEX_VERSION_FIELD_NUMBER: _builtins.int
+    PROFILES_FIELD_NUMBER: _builtins.int
     station_id: _builtins.str
     """The station."""
     lat: _builtins.float
@@ -1099,18 +1553,22 @@ class GetHistoryRequest(_message.Message):
     granularity: Global___Granularity.ValueType
     """The length of the intervals; hourly by default."""
     time_zone: _builtins.str
-    """The IANA time zone whose days are meant; UTC by default. Example: `America/Los_Angeles`."""
+    """The IANA time zone whose days, months and years are meant; UTC by default. Example: `America/Los_Angeles`."""
     index: _builtins.str
-    """The id of the index; `us_epa` by default."""
+    """The id of the index; `us_epa` by default. One with a formula, such as `ca_aqhi`, is defined by the hour alone."""
     index_version: _builtins.str
     """The id of a version of its table; by default the version in force at the start of each interval."""
+    profiles: _builtins.bool
+    """Whether the profiles of the whole time are wanted as well: by hour of the day, day of the week and month."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """The first moment; it is moved back to the start of its hour or day."""
+        """The first moment; it is moved back to the start of its hour, day, month or year."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """The moment after the last, after start_time; now by default. At most 366 days of hours, or 3660 of days."""
+        """The moment after the last, after start_time; now by default. At most 366 days of hours, 3660 of days, or fifty years of
+        months or years.
+        """
 
     def __init__(
         self,
@@ -1126,10 +1584,11 @@ class GetHistoryRequest(_message.Message):
         time_zone: _builtins.str = ...,
         index: _builtins.str = ...,
         index_version: _builtins.str = ...,
+        profiles: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "end_time", b"end_time", "lat", b"lat", "lng", b"lng", "radius_meters", b"radius_meters", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "end_time", b"end_time", "granularity", b"granularity", "index", b"index", "index_version", b"index_version", "lat", b"lat", "lng", b"lng", "pollutant", b"pollutant", "radius_meters", b"radius_meters", "start_time", b"start_time", "station_id", b"station_id", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "end_time", b"end_time", "granularity", b"granularity", "index", b"index", "index_version", b"index_version", "lat", b"lat", "lng", b"lng", "pollutant", b"pollutant", "profiles", b"profiles", "radius_meters", b"radius_meters", "start_time", b"start_time", "station_id", b"station_id", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lat: _TypeAlias = _typing.Literal["lat"]  # noqa: Y015
     _WhichOneofArgType__lat: _TypeAlias = _typing.Literal["_lat", b"_lat"]  # noqa: Y015
@@ -1155,6 +1614,7 @@ class History(_message.Message):
     SOURCES_FIELD_NUMBER: _builtins.int
     INTERVALS_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
+    PROFILES_FIELD_NUMBER: _builtins.int
     index: _builtins.str
     """The id of the index."""
     @_builtins.property
@@ -1165,16 +1625,21 @@ class History(_message.Message):
     def intervals(self) -> _containers.RepeatedCompositeFieldContainer[Global___HistoryInterval]:
         """The intervals that have a reading, the oldest first."""
 
+    @_builtins.property
+    def profiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Profile]:
+        """The profiles, where they were asked for: of each pollutant one of each kind."""
+
     def __init__(
         self,
         *,
         sources: _abc.Iterable[Global___HistorySource] | None = ...,
         intervals: _abc.Iterable[Global___HistoryInterval] | None = ...,
         index: _builtins.str = ...,
+        profiles: _abc.Iterable[Global___Profile] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "intervals", b"intervals", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "intervals", b"intervals", "profiles", b"profiles", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1214,7 +1679,7 @@ Global___HistorySource: _TypeAlias = HistorySource  # noqa: Y015
 
 @_typing.final
 class HistoryInterval(_message.Message):
-    """One hour or day."""
+    """One hour, day, month or year."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1225,10 +1690,13 @@ class HistoryInterval(_message.Message):
     DOMINANT_POLLUTANT_FIELD_NUMBER: _builtins.int
     INDEX_VERSION_FIELD_NUMBER: _builtins.int
     POLLUTANTS_FIELD_NUMBER: _builtins.int
+    CATEGORY_DAY_COUNTS_FIELD_NUMBER: _builtins.int
     index_value: _builtins.int
-    """The highest sub-index of its pollutants; absent when none has one."""
+    """The highest sub-index of its pollutants; absent when none has one. Of a month or year it is the median of its days'
+    indices, of an even number the lower one.
+    """
     dominant_pollutant: Global___Pollutant.ValueType
-    """The pollutant with the highest sub-index."""
+    """The pollutant with the highest sub-index; of a month or year, on the most days."""
     index_version: _builtins.str
     """The id of the version of the table that was used."""
     @_builtins.property
@@ -1247,6 +1715,10 @@ class HistoryInterval(_message.Message):
     def pollutants(self) -> _containers.RepeatedCompositeFieldContainer[Global___PollutantHistory]:
         """What was measured."""
 
+    @_builtins.property
+    def category_day_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of a month or year, how many of its days had their index in each category, the best first."""
+
     def __init__(
         self,
         *,
@@ -1257,10 +1729,11 @@ class HistoryInterval(_message.Message):
         dominant_pollutant: Global___Pollutant.ValueType = ...,
         index_version: _builtins.str = ...,
         pollutants: _abc.Iterable[Global___PollutantHistory] | None = ...,
+        category_day_counts: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_index_value", b"_index_value", "category", b"category", "end_time", b"end_time", "index_value", b"index_value", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index_value", b"_index_value", "category", b"category", "dominant_pollutant", b"dominant_pollutant", "end_time", b"end_time", "index_value", b"index_value", "index_version", b"index_version", "pollutants", b"pollutants", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index_value", b"_index_value", "category", b"category", "category_day_counts", b"category_day_counts", "dominant_pollutant", b"dominant_pollutant", "end_time", b"end_time", "index_value", b"index_value", "index_version", b"index_version", "pollutants", b"pollutants", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__index_value: _TypeAlias = _typing.Literal["index_value"]  # noqa: Y015
     _WhichOneofArgType__index_value: _TypeAlias = _typing.Literal["_index_value", b"_index_value"]  # noqa: Y015
@@ -1270,7 +1743,7 @@ Global___HistoryInterval: _TypeAlias = HistoryInterval  # noqa: Y015
 
 @_typing.final
 class PollutantHistory(_message.Message):
-    """One pollutant in one hour or day."""
+    """One pollutant in one hour, day, month or year."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1283,6 +1756,8 @@ class PollutantHistory(_message.Message):
     INDEX_CONCENTRATION_FIELD_NUMBER: _builtins.int
     BASIS_FIELD_NUMBER: _builtins.int
     SUB_INDEX_FIELD_NUMBER: _builtins.int
+    FLAGGED_HOUR_COUNT_FIELD_NUMBER: _builtins.int
+    EXCEEDANCES_FIELD_NUMBER: _builtins.int
     pollutant: Global___Pollutant.ValueType
     """The pollutant, whose station and unit History.sources gives."""
     mean: _builtins.float
@@ -1300,7 +1775,13 @@ class PollutantHistory(_message.Message):
     basis: Global___Basis.ValueType
     """How that concentration came about."""
     sub_index: _builtins.int
-    """The sub-index; absent when there is none."""
+    """The sub-index; absent when there is none. Of a month or year it is the median of its days'."""
+    flagged_hour_count: _builtins.int
+    """Number of those hours whose reading quality control flagged. They count in the figures all the same."""
+    @_builtins.property
+    def exceedances(self) -> _containers.RepeatedCompositeFieldContainer[Global___Exceedance]:
+        """Of a month or year, how often official limits were exceeded."""
+
     def __init__(
         self,
         *,
@@ -1313,10 +1794,12 @@ class PollutantHistory(_message.Message):
         index_concentration: _builtins.float | None = ...,
         basis: Global___Basis.ValueType = ...,
         sub_index: _builtins.int | None = ...,
+        flagged_hour_count: _builtins.int = ...,
+        exceedances: _abc.Iterable[Global___Exceedance] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_index_concentration", b"_index_concentration", "_maximum", b"_maximum", "_mean", b"_mean", "_minimum", b"_minimum", "_sub_index", b"_sub_index", "index_concentration", b"index_concentration", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "sub_index", b"sub_index"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index_concentration", b"_index_concentration", "_maximum", b"_maximum", "_mean", b"_mean", "_minimum", b"_minimum", "_sub_index", b"_sub_index", "basis", b"basis", "coverage", b"coverage", "hour_count", b"hour_count", "index_concentration", b"index_concentration", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "pollutant", b"pollutant", "sub_index", b"sub_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index_concentration", b"_index_concentration", "_maximum", b"_maximum", "_mean", b"_mean", "_minimum", b"_minimum", "_sub_index", b"_sub_index", "basis", b"basis", "coverage", b"coverage", "exceedances", b"exceedances", "flagged_hour_count", b"flagged_hour_count", "hour_count", b"hour_count", "index_concentration", b"index_concentration", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "pollutant", b"pollutant", "sub_index", b"sub_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__index_concentration: _TypeAlias = _typing.Literal["index_concentration"]  # noqa: Y015
     _WhichOneofArgType__index_concentration: _TypeAlias = _typing.Literal["_index_concentration", b"_index_concentration"]  # noqa: Y015
@@ -1340,6 +1823,131 @@ class PollutantHistory(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__sub_index) -> _WhichOneofReturnType__sub_index | None: ...
 
 Global___PollutantHistory: _TypeAlias = PollutantHistory  # noqa: Y015
+
+@_typing.final
+class Exceedance(_message.Message):
+    """How often a pollutant was above an official limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_ID_FIELD_NUMBER: _builtins.int
+    AVERAGING_PERIOD_FIELD_NUMBER: _builtins.int
+    CONCENTRATION_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    KNOWN_COUNT_FIELD_NUMBER: _builtins.int
+    limit_id: _builtins.str
+    """The id of the limit, which docs/air-quality/readings.md lists. Example: `who_2021`."""
+    averaging_period: Global___AveragingPeriod.ValueType
+    """What the limit is an average over: of one hour hours are counted, of 8 hours days by the highest average that begins
+    on them, of 24 hours days by their average.
+    """
+    concentration: _builtins.float
+    """The limit in the pollutant's usual unit."""
+    count: _builtins.int
+    """How many hours or days were above it."""
+    known_count: _builtins.int
+    """How many hours or days have readings enough to tell; averages need three in four of their hours."""
+    def __init__(
+        self,
+        *,
+        limit_id: _builtins.str = ...,
+        averaging_period: Global___AveragingPeriod.ValueType = ...,
+        concentration: _builtins.float = ...,
+        count: _builtins.int = ...,
+        known_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["averaging_period", b"averaging_period", "concentration", b"concentration", "count", b"count", "known_count", b"known_count", "limit_id", b"limit_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Exceedance: _TypeAlias = Exceedance  # noqa: Y015
+
+@_typing.final
+class Profile(_message.Message):
+    """What a pollutant is like by hour of the day, day of the week or month."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLLUTANT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    pollutant: Global___Pollutant.ValueType
+    """The pollutant, whose station and unit History.sources gives."""
+    kind: Global___ProfileKind.ValueType
+    """What the profile goes over."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfilePart]:
+        """Its parts that lie in the time asked about, in order."""
+
+    def __init__(
+        self,
+        *,
+        pollutant: Global___Pollutant.ValueType = ...,
+        kind: Global___ProfileKind.ValueType = ...,
+        parts: _abc.Iterable[Global___ProfilePart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "parts", b"parts", "pollutant", b"pollutant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Profile: _TypeAlias = Profile  # noqa: Y015
+
+@_typing.final
+class ProfilePart(_message.Message):
+    """One hour of the day, day of the week or month."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    MINIMUM_FIELD_NUMBER: _builtins.int
+    MAXIMUM_FIELD_NUMBER: _builtins.int
+    HOUR_COUNT_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Which: as ProfileKind counts them."""
+    mean: _builtins.float
+    """Mean of its hourly readings; absent when there is none."""
+    minimum: _builtins.float
+    """Lowest of them."""
+    maximum: _builtins.float
+    """Highest of them."""
+    hour_count: _builtins.int
+    """Number of hours that have a reading."""
+    coverage: _builtins.float
+    """The share of its hours in the time asked about that have one, 0 to 1."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        mean: _builtins.float | None = ...,
+        minimum: _builtins.float | None = ...,
+        maximum: _builtins.float | None = ...,
+        hour_count: _builtins.int = ...,
+        coverage: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_mean", b"_mean", "_minimum", b"_minimum", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_mean", b"_mean", "_minimum", b"_minimum", "coverage", b"coverage", "hour_count", b"hour_count", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
+    _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
+    _WhichOneofReturnType__mean: _TypeAlias = _typing.Literal["mean"]  # noqa: Y015
+    _WhichOneofArgType__mean: _TypeAlias = _typing.Literal["_mean", b"_mean"]  # noqa: Y015
+    _WhichOneofReturnType__minimum: _TypeAlias = _typing.Literal["minimum"]  # noqa: Y015
+    _WhichOneofArgType__minimum: _TypeAlias = _typing.Literal["_minimum", b"_minimum"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum) -> _WhichOneofReturnType__maximum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mean) -> _WhichOneofReturnType__mean | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum) -> _WhichOneofReturnType__minimum | None: ...
+
+Global___ProfilePart: _TypeAlias = ProfilePart  # noqa: Y015
 
 @_typing.final
 class ComputeIndexRequest(_message.Message):
@@ -1420,8 +2028,8 @@ class Concentration(_message.Message):
     unit: Global___Unit.ValueType
     """The unit of the value; the pollutant's usual unit by default."""
     averaging_period: Global___AveragingPeriod.ValueType
-    """What the value is an average over. By default what the index asks for: under `us_epa` 24 hours for PM, 8 hours for
-    O3 and CO, one hour for NO2 and SO2. A NowCast counts as that.
+    """What the value is an average over. By default the first of the periods that ListIndices gives as `daily`: under
+    `us_epa` 24 hours for PM, 8 hours for O3 and CO, one hour for NO2 and SO2. A NowCast counts as that.
     """
     def __init__(
         self,
@@ -1585,10 +2193,28 @@ class IndexVersion(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     CATEGORIES_FIELD_NUMBER: _builtins.int
     TABLES_FIELD_NUMBER: _builtins.int
+    PROVISIONAL_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_CELSIUS_FIELD_NUMBER: _builtins.int
+    PRESSURE_HPA_FIELD_NUMBER: _builtins.int
+    CONVERSIONS_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    REQUIREMENT_FIELD_NUMBER: _builtins.int
+    FORMULA_FIELD_NUMBER: _builtins.int
+    SEVERAL_POLLUTANTS_FIELD_NUMBER: _builtins.int
+    DOMINANT_ABOVE_FIELD_NUMBER: _builtins.int
+    ADVICE_FIELD_NUMBER: _builtins.int
     index_version: _builtins.str
     """Its id. Example: `2024`."""
     source: _builtins.str
     """Where its figures come from."""
+    provisional: _builtins.bool
+    """Whether it rests on less than the authority's own text."""
+    temperature_celsius: _builtins.float
+    """The temperature in °C at which it converts gases between ppb and µg/m³."""
+    pressure_hpa: _builtins.float
+    """The pressure in hPa at which it does."""
+    dominant_above: _builtins.int
+    """The index up to which no pollutant is called dominant; absent where one always is."""
     @_builtins.property
     def effective_time(self) -> _timestamp_pb2.Timestamp:
         """When it came into force; it ended when the next did."""
@@ -1599,7 +2225,31 @@ class IndexVersion(_message.Message):
 
     @_builtins.property
     def tables(self) -> _containers.RepeatedCompositeFieldContainer[Global___BreakpointTable]:
-        """Its breakpoints."""
+        """Its breakpoints; under an index with a formula what it takes of each pollutant."""
+
+    @_builtins.property
+    def conversions(self) -> _containers.RepeatedCompositeFieldContainer[Global___GasConversion]:
+        """What a part per billion of each gas weighs for it."""
+
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___IndexRule]:
+        """Which averages it takes of each pollutant."""
+
+    @_builtins.property
+    def requirement(self) -> Global___IndexRequirement:
+        """Which pollutants a place needs to have an index."""
+
+    @_builtins.property
+    def formula(self) -> Global___IndexFormula:
+        """The formula of the index; absent where the highest sub-index is the index."""
+
+    @_builtins.property
+    def several_pollutants(self) -> Global___SeveralPollutants:
+        """What several bad pollutants add; absent where nothing."""
+
+    @_builtins.property
+    def advice(self) -> _containers.RepeatedCompositeFieldContainer[Global___HealthAdvice]:
+        """The advice of each of `categories`, in their order."""
 
     def __init__(
         self,
@@ -1609,12 +2259,24 @@ class IndexVersion(_message.Message):
         source: _builtins.str = ...,
         categories: _abc.Iterable[Global___Category] | None = ...,
         tables: _abc.Iterable[Global___BreakpointTable] | None = ...,
+        provisional: _builtins.bool = ...,
+        temperature_celsius: _builtins.float = ...,
+        pressure_hpa: _builtins.float = ...,
+        conversions: _abc.Iterable[Global___GasConversion] | None = ...,
+        rules: _abc.Iterable[Global___IndexRule] | None = ...,
+        requirement: Global___IndexRequirement | None = ...,
+        formula: Global___IndexFormula | None = ...,
+        several_pollutants: Global___SeveralPollutants | None = ...,
+        dominant_above: _builtins.int | None = ...,
+        advice: _abc.Iterable[Global___HealthAdvice] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dominant_above", b"_dominant_above", "dominant_above", b"dominant_above", "effective_time", b"effective_time", "formula", b"formula", "requirement", b"requirement", "several_pollutants", b"several_pollutants"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "effective_time", b"effective_time", "index_version", b"index_version", "source", b"source", "tables", b"tables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dominant_above", b"_dominant_above", "advice", b"advice", "categories", b"categories", "conversions", b"conversions", "dominant_above", b"dominant_above", "effective_time", b"effective_time", "formula", b"formula", "index_version", b"index_version", "pressure_hpa", b"pressure_hpa", "provisional", b"provisional", "requirement", b"requirement", "rules", b"rules", "several_pollutants", b"several_pollutants", "source", b"source", "tables", b"tables", "temperature_celsius", b"temperature_celsius"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__dominant_above: _TypeAlias = _typing.Literal["dominant_above"]  # noqa: Y015
+    _WhichOneofArgType__dominant_above: _TypeAlias = _typing.Literal["_dominant_above", b"_dominant_above"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dominant_above) -> _WhichOneofReturnType__dominant_above | None: ...
 
 Global___IndexVersion: _TypeAlias = IndexVersion  # noqa: Y015
 
@@ -1629,6 +2291,10 @@ class BreakpointTable(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     TRUNCATE_TO_FIELD_NUMBER: _builtins.int
     BREAKPOINTS_FIELD_NUMBER: _builtins.int
+    CONCENTRATION_ROUNDING_FIELD_NUMBER: _builtins.int
+    INDEX_ROUNDING_FIELD_NUMBER: _builtins.int
+    BEYOND_FIELD_NUMBER: _builtins.int
+    INDEX_BEYOND_FIELD_NUMBER: _builtins.int
     pollutant: Global___Pollutant.ValueType
     """The pollutant."""
     averaging_period: Global___AveragingPeriod.ValueType
@@ -1636,10 +2302,22 @@ class BreakpointTable(_message.Message):
     unit: Global___Unit.ValueType
     """The unit of the concentrations."""
     truncate_to: _builtins.float
-    """Concentrations are truncated to a multiple of this, in `unit`, before anything else."""
+    """Concentrations are truncated, or as `concentration_rounding` says, to a multiple of this before anything else; in
+    `unit`.
+    """
+    concentration_rounding: Global___Rounding.ValueType
+    """How concentrations are brought to a multiple of `truncate_to`."""
+    index_rounding: Global___Rounding.ValueType
+    """How the index becomes a whole number."""
+    beyond: Global___Beyond.ValueType
+    """What holds above the last segment."""
+    index_beyond: _builtins.int
+    """The index there, where it is fixed."""
     @_builtins.property
     def breakpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Breakpoint]:
-        """The segments, between whose ends the index is linear; the lowest first."""
+        """The segments, between whose ends the index is linear; the lowest first. A concentration belongs to the first whose
+        end it does not exceed.
+        """
 
     def __init__(
         self,
@@ -1649,12 +2327,18 @@ class BreakpointTable(_message.Message):
         unit: Global___Unit.ValueType = ...,
         truncate_to: _builtins.float = ...,
         breakpoints: _abc.Iterable[Global___Breakpoint] | None = ...,
+        concentration_rounding: Global___Rounding.ValueType = ...,
+        index_rounding: Global___Rounding.ValueType = ...,
+        beyond: Global___Beyond.ValueType = ...,
+        index_beyond: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_index_beyond", b"_index_beyond", "index_beyond", b"index_beyond"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["averaging_period", b"averaging_period", "breakpoints", b"breakpoints", "pollutant", b"pollutant", "truncate_to", b"truncate_to", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index_beyond", b"_index_beyond", "averaging_period", b"averaging_period", "beyond", b"beyond", "breakpoints", b"breakpoints", "concentration_rounding", b"concentration_rounding", "index_beyond", b"index_beyond", "index_rounding", b"index_rounding", "pollutant", b"pollutant", "truncate_to", b"truncate_to", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__index_beyond: _TypeAlias = _typing.Literal["index_beyond"]  # noqa: Y015
+    _WhichOneofArgType__index_beyond: _TypeAlias = _typing.Literal["_index_beyond", b"_index_beyond"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__index_beyond) -> _WhichOneofReturnType__index_beyond | None: ...
 
 Global___BreakpointTable: _TypeAlias = BreakpointTable  # noqa: Y015
 
@@ -1691,3 +2375,882 @@ class Breakpoint(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Breakpoint: _TypeAlias = Breakpoint  # noqa: Y015
+
+@_typing.final
+class GasConversion(_message.Message):
+    """The weight of a gas."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLLUTANT_FIELD_NUMBER: _builtins.int
+    MICROGRAMS_PER_PPB_FIELD_NUMBER: _builtins.int
+    pollutant: Global___Pollutant.ValueType
+    """The gas."""
+    micrograms_per_ppb: _builtins.float
+    """What a part per billion of it weighs, in µg/m³."""
+    def __init__(
+        self,
+        *,
+        pollutant: Global___Pollutant.ValueType = ...,
+        micrograms_per_ppb: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["micrograms_per_ppb", b"micrograms_per_ppb", "pollutant", b"pollutant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GasConversion: _TypeAlias = GasConversion  # noqa: Y015
+
+@_typing.final
+class IndexRule(_message.Message):
+    """Which averages an index takes of a pollutant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLLUTANT_FIELD_NUMBER: _builtins.int
+    CURRENT_FIELD_NUMBER: _builtins.int
+    ALSO_FIELD_NUMBER: _builtins.int
+    DAILY_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    pollutant: Global___Pollutant.ValueType
+    """The pollutant."""
+    coverage: _builtins.float
+    """The share of hours, 0 to 1, that an average needs."""
+    @_builtins.property
+    def current(self) -> _containers.RepeatedScalarFieldContainer[Global___AveragingPeriod.ValueType]:
+        """Those that stand for its present state, the best first: GetCurrentConditions takes the first that it can have."""
+
+    @_builtins.property
+    def also(self) -> _containers.RepeatedScalarFieldContainer[Global___AveragingPeriod.ValueType]:
+        """Those that count beside the one taken, where they give more."""
+
+    @_builtins.property
+    def daily(self) -> _containers.RepeatedScalarFieldContainer[Global___AveragingPeriod.ValueType]:
+        """Those whose highest values make the index of a day; the first is meant where ComputeIndex is told none."""
+
+    def __init__(
+        self,
+        *,
+        pollutant: Global___Pollutant.ValueType = ...,
+        current: _abc.Iterable[Global___AveragingPeriod.ValueType] | None = ...,
+        also: _abc.Iterable[Global___AveragingPeriod.ValueType] | None = ...,
+        daily: _abc.Iterable[Global___AveragingPeriod.ValueType] | None = ...,
+        coverage: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also", b"also", "coverage", b"coverage", "current", b"current", "daily", b"daily", "pollutant", b"pollutant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IndexRule: _TypeAlias = IndexRule  # noqa: Y015
+
+@_typing.final
+class IndexRequirement(_message.Message):
+    """Which pollutants a place needs to have an index."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MINIMUM_COUNT_FIELD_NUMBER: _builtins.int
+    ANY_OF_FIELD_NUMBER: _builtins.int
+    ALL_OF_FIELD_NUMBER: _builtins.int
+    minimum_count: _builtins.int
+    """So many."""
+    @_builtins.property
+    def any_of(self) -> _containers.RepeatedScalarFieldContainer[Global___Pollutant.ValueType]:
+        """One of these; empty where it does not matter which."""
+
+    @_builtins.property
+    def all_of(self) -> _containers.RepeatedScalarFieldContainer[Global___Pollutant.ValueType]:
+        """All of these."""
+
+    def __init__(
+        self,
+        *,
+        minimum_count: _builtins.int = ...,
+        any_of: _abc.Iterable[Global___Pollutant.ValueType] | None = ...,
+        all_of: _abc.Iterable[Global___Pollutant.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_of", b"all_of", "any_of", b"any_of", "minimum_count", b"minimum_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IndexRequirement: _TypeAlias = IndexRequirement  # noqa: Y015
+
+@_typing.final
+class IndexFormula(_message.Message):
+    """An index that is the sum of its pollutants' effects: scale * sum(exp(coefficient * concentration) - 1), rounded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCALE_FIELD_NUMBER: _builtins.int
+    LOWEST_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    scale: _builtins.float
+    """What the sum is multiplied by."""
+    lowest: _builtins.int
+    """The lowest value that is told."""
+    @_builtins.property
+    def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___FormulaTerm]:
+        """Its terms."""
+
+    def __init__(
+        self,
+        *,
+        scale: _builtins.float = ...,
+        lowest: _builtins.int = ...,
+        terms: _abc.Iterable[Global___FormulaTerm] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lowest", b"lowest", "scale", b"scale", "terms", b"terms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IndexFormula: _TypeAlias = IndexFormula  # noqa: Y015
+
+@_typing.final
+class FormulaTerm(_message.Message):
+    """One pollutant's part of a formula."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLLUTANT_FIELD_NUMBER: _builtins.int
+    AVERAGING_PERIOD_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    COEFFICIENT_FIELD_NUMBER: _builtins.int
+    pollutant: Global___Pollutant.ValueType
+    """The pollutant."""
+    averaging_period: Global___AveragingPeriod.ValueType
+    """What its concentration is an average over."""
+    unit: Global___Unit.ValueType
+    """The unit of the concentration."""
+    coefficient: _builtins.float
+    """The coefficient, for one of that unit."""
+    def __init__(
+        self,
+        *,
+        pollutant: Global___Pollutant.ValueType = ...,
+        averaging_period: Global___AveragingPeriod.ValueType = ...,
+        unit: Global___Unit.ValueType = ...,
+        coefficient: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["averaging_period", b"averaging_period", "coefficient", b"coefficient", "pollutant", b"pollutant", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FormulaTerm: _TypeAlias = FormulaTerm  # noqa: Y015
+
+@_typing.final
+class SeveralPollutants(_message.Message):
+    """What is added to the highest sub-index where several pollutants are bad."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_INDEX_FIELD_NUMBER: _builtins.int
+    TWO_FIELD_NUMBER: _builtins.int
+    THREE_FIELD_NUMBER: _builtins.int
+    from_index: _builtins.int
+    """From this sub-index on a pollutant is bad."""
+    two: _builtins.int
+    """Added where two are."""
+    three: _builtins.int
+    """Added where three or more are."""
+    def __init__(
+        self,
+        *,
+        from_index: _builtins.int = ...,
+        two: _builtins.int = ...,
+        three: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_index", b"from_index", "three", b"three", "two", b"two"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SeveralPollutants: _TypeAlias = SeveralPollutants  # noqa: Y015
+
+@_typing.final
+class ListCorrectionsRequest(_message.Message):
+    """Asks for what readings said before they were corrected."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATION_ID_FIELD_NUMBER: _builtins.int
+    SENSOR_ID_FIELD_NUMBER: _builtins.int
+    POLLUTANT_FIELD_NUMBER: _builtins.int
+    AVERAGING_PERIOD_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    station_id: _builtins.str
+    """The station."""
+    sensor_id: _builtins.str
+    """The station's sensor; the station itself by default."""
+    pollutant: Global___Pollutant.ValueType
+    """Only of this pollutant."""
+    averaging_period: Global___AveragingPeriod.ValueType
+    """Only over this averaging period."""
+    page_size: _builtins.int
+    """Most corrections in the reply; 1000 by default, at most 10 000."""
+    page_token: _builtins.str
+    """The next_page_token of the page before."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only of readings from this time on."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only of readings before this time, which must be after start_time."""
+
+    def __init__(
+        self,
+        *,
+        station_id: _builtins.str = ...,
+        sensor_id: _builtins.str = ...,
+        pollutant: Global___Pollutant.ValueType = ...,
+        averaging_period: Global___AveragingPeriod.ValueType = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["averaging_period", b"averaging_period", "end_time", b"end_time", "page_size", b"page_size", "page_token", b"page_token", "pollutant", b"pollutant", "sensor_id", b"sensor_id", "start_time", b"start_time", "station_id", b"station_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCorrectionsRequest: _TypeAlias = ListCorrectionsRequest  # noqa: Y015
+
+@_typing.final
+class ListCorrectionsResponse(_message.Message):
+    """One page of corrections."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORRECTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where the next page begins; empty on the last one."""
+    @_builtins.property
+    def corrections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Correction]:
+        """The corrections, the last first."""
+
+    def __init__(
+        self,
+        *,
+        corrections: _abc.Iterable[Global___Correction] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corrections", b"corrections", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCorrectionsResponse: _TypeAlias = ListCorrectionsResponse  # noqa: Y015
+
+@_typing.final
+class Correction(_message.Message):
+    """One reading that was replaced."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLACED_FIELD_NUMBER: _builtins.int
+    REPLACE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def replaced(self) -> Global___Reading:
+        """The reading as it was before."""
+
+    @_builtins.property
+    def replace_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was replaced."""
+
+    def __init__(
+        self,
+        *,
+        replaced: Global___Reading | None = ...,
+        replace_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["replace_time", b"replace_time", "replaced", b"replaced"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replace_time", b"replace_time", "replaced", b"replaced"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Correction: _TypeAlias = Correction  # noqa: Y015
+
+@_typing.final
+class WatchConditionsRequest(_message.Message):
+    """What to watch: one of a circle (lat, lng, radius_meters), a box, stations, or H3 cells."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAT_FIELD_NUMBER: _builtins.int
+    LNG_FIELD_NUMBER: _builtins.int
+    RADIUS_METERS_FIELD_NUMBER: _builtins.int
+    BBOX_FIELD_NUMBER: _builtins.int
+    STATION_IDS_FIELD_NUMBER: _builtins.int
+    CELLS_FIELD_NUMBER: _builtins.int
+    POLLUTANTS_FIELD_NUMBER: _builtins.int
+    MAX_AGE_FIELD_NUMBER: _builtins.int
+    AFTER_EVENT_ID_FIELD_NUMBER: _builtins.int
+    lat: _builtins.float
+    """Latitude in degrees of the point to watch around."""
+    lng: _builtins.float
+    """Longitude in degrees of the point to watch around."""
+    radius_meters: _builtins.float
+    """Stations within this many metres of the point are watched; 25 000 by default."""
+    after_event_id: _builtins.str
+    """The event_id of the last message that was received, to go on after it. When what came after it is not kept any
+    more, a snapshot comes first that says so.
+    """
+    @_builtins.property
+    def bbox(self) -> _types_pb2.BoundingBox:
+        """The stations in this box are watched."""
+
+    @_builtins.property
+    def station_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """These stations are watched."""
+
+    @_builtins.property
+    def cells(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The stations in these H3 cells, of any resolutions, are watched. Example: `85283473fffffff`."""
+
+    @_builtins.property
+    def pollutants(self) -> _containers.RepeatedScalarFieldContainer[Global___Pollutant.ValueType]:
+        """Only these pollutants; all by default."""
+
+    @_builtins.property
+    def max_age(self) -> _duration_pb2.Duration:
+        """Readings that began longer than this before they were stored are not told; 26 hours by default, which keeps what
+        is brought of the past, and corrections of it, from those who want to know of the present.
+        """
+
+    def __init__(
+        self,
+        *,
+        lat: _builtins.float | None = ...,
+        lng: _builtins.float | None = ...,
+        radius_meters: _builtins.float | None = ...,
+        bbox: _types_pb2.BoundingBox | None = ...,
+        station_ids: _abc.Iterable[_builtins.str] | None = ...,
+        cells: _abc.Iterable[_builtins.str] | None = ...,
+        pollutants: _abc.Iterable[Global___Pollutant.ValueType] | None = ...,
+        max_age: _duration_pb2.Duration | None = ...,
+        after_event_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "bbox", b"bbox", "lat", b"lat", "lng", b"lng", "max_age", b"max_age", "radius_meters", b"radius_meters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "after_event_id", b"after_event_id", "bbox", b"bbox", "cells", b"cells", "lat", b"lat", "lng", b"lng", "max_age", b"max_age", "pollutants", b"pollutants", "radius_meters", b"radius_meters", "station_ids", b"station_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__lat: _TypeAlias = _typing.Literal["lat"]  # noqa: Y015
+    _WhichOneofArgType__lat: _TypeAlias = _typing.Literal["_lat", b"_lat"]  # noqa: Y015
+    _WhichOneofReturnType__lng: _TypeAlias = _typing.Literal["lng"]  # noqa: Y015
+    _WhichOneofArgType__lng: _TypeAlias = _typing.Literal["_lng", b"_lng"]  # noqa: Y015
+    _WhichOneofReturnType__radius_meters: _TypeAlias = _typing.Literal["radius_meters"]  # noqa: Y015
+    _WhichOneofArgType__radius_meters: _TypeAlias = _typing.Literal["_radius_meters", b"_radius_meters"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lat) -> _WhichOneofReturnType__lat | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lng) -> _WhichOneofReturnType__lng | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__radius_meters) -> _WhichOneofReturnType__radius_meters | None: ...
+
+Global___WatchConditionsRequest: _TypeAlias = WatchConditionsRequest  # noqa: Y015
+
+@_typing.final
+class WatchConditionsResponse(_message.Message):
+    """One message of a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    STATIONS_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_REASON_FIELD_NUMBER: _builtins.int
+    SKIPPED_UPDATES_FIELD_NUMBER: _builtins.int
+    ENDING_REASON_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Where the stream stands after this message, in decimal digits."""
+    event: Global___WatchEvent.ValueType
+    """What kind of message it is."""
+    snapshot_reason: Global___SnapshotReason.ValueType
+    """Why a snapshot comes."""
+    skipped_updates: _builtins.int
+    """How many updates were given up before this snapshot."""
+    ending_reason: _builtins.str
+    """Why the server ends the stream, as in ErrorInfo. Example: `SHUTTING_DOWN`."""
+    @_builtins.property
+    def stations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Station]:
+        """The stations: of a snapshot all, with their newest readings; of an update those with news, without name and agency,
+        with the readings that were stored. Several readings of one series come in the order of their times.
+        """
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        event: Global___WatchEvent.ValueType = ...,
+        stations: _abc.Iterable[Global___Station] | None = ...,
+        snapshot_reason: Global___SnapshotReason.ValueType = ...,
+        skipped_updates: _builtins.int = ...,
+        ending_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ending_reason", b"ending_reason", "event", b"event", "event_id", b"event_id", "skipped_updates", b"skipped_updates", "snapshot_reason", b"snapshot_reason", "stations", b"stations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchConditionsResponse: _TypeAlias = WatchConditionsResponse  # noqa: Y015
+
+@_typing.final
+class WatchConditionsAlongRequest(_message.Message):
+    """Begins to watch, or moves what is watched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCH_FIELD_NUMBER: _builtins.int
+    UPDATE_LOCATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def watch(self) -> Global___WatchConditionsRequest:
+        """What to watch: a circle. It must come first, and once."""
+
+    @_builtins.property
+    def update_location(self) -> _types_pb2.Location:
+        """Where the circle's centre is now."""
+
+    def __init__(
+        self,
+        *,
+        watch: Global___WatchConditionsRequest | None = ...,
+        update_location: _types_pb2.Location | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "update_location", b"update_location", "watch", b"watch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "update_location", b"update_location", "watch", b"watch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["watch", "update_location"]  # noqa: Y015
+    _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
+
+Global___WatchConditionsAlongRequest: _TypeAlias = WatchConditionsAlongRequest  # noqa: Y015
+
+@_typing.final
+class GetTileRequest(_message.Message):
+    """Asks for a tile."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    Z_FIELD_NUMBER: _builtins.int
+    X_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    INDEX_VERSION_FIELD_NUMBER: _builtins.int
+    POLLUTANT_FIELD_NUMBER: _builtins.int
+    RADIUS_METERS_FIELD_NUMBER: _builtins.int
+    z: _builtins.int
+    """The zoom level: the world is 2^z tiles wide and high."""
+    x: _builtins.int
+    """The column, from 0 at 180° west, less than 2^z."""
+    file: _builtins.str
+    """The row, from 0 in the north and less than 2^z, and the format. Example: `5.png`, `5.mvt`."""
+    index: _builtins.str
+    """The id of the index whose colours are shown; `us_epa` by default."""
+    index_version: _builtins.str
+    """The id of a version of its table; by default the version in force at the moment shown."""
+    pollutant: Global___Pollutant.ValueType
+    """Only this pollutant; by default the worst of all that the index has a table for."""
+    radius_meters: _builtins.float
+    """How far the nearest station may be where anything is shown, in metres; 50 000 by default."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """The moment shown; now by default, never in the future."""
+
+    def __init__(
+        self,
+        *,
+        z: _builtins.int = ...,
+        x: _builtins.int = ...,
+        file: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        index: _builtins.str = ...,
+        index_version: _builtins.str = ...,
+        pollutant: Global___Pollutant.ValueType = ...,
+        radius_meters: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_radius_meters", b"_radius_meters", "at", b"at", "radius_meters", b"radius_meters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_radius_meters", b"_radius_meters", "at", b"at", "file", b"file", "index", b"index", "index_version", b"index_version", "pollutant", b"pollutant", "radius_meters", b"radius_meters", "x", b"x", "z", b"z"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__radius_meters: _TypeAlias = _typing.Literal["radius_meters"]  # noqa: Y015
+    _WhichOneofArgType__radius_meters: _TypeAlias = _typing.Literal["_radius_meters", b"_radius_meters"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__radius_meters) -> _WhichOneofReturnType__radius_meters | None: ...
+
+Global___GetTileRequest: _TypeAlias = GetTileRequest  # noqa: Y015
+
+@_typing.final
+class GetForecastRequest(_message.Message):
+    """Asks for a forecast: by station_id, or at a point."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATION_ID_FIELD_NUMBER: _builtins.int
+    LAT_FIELD_NUMBER: _builtins.int
+    LNG_FIELD_NUMBER: _builtins.int
+    RADIUS_METERS_FIELD_NUMBER: _builtins.int
+    POLLUTANT_FIELD_NUMBER: _builtins.int
+    HOURS_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    station_id: _builtins.str
+    """The station."""
+    lat: _builtins.float
+    """Latitude in degrees."""
+    lng: _builtins.float
+    """Longitude in degrees."""
+    radius_meters: _builtins.float
+    """How far a station may be that speaks for the point, in metres; 50 000 by default."""
+    pollutant: Global___Pollutant.ValueType
+    """What to forecast; PM2.5 by default. Gases and particles of the first six codes are forecast."""
+    hours: _builtins.int
+    """Number of hours, 1 to 96; 24 by default."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """The moment to forecast from, now by default. At a past moment only readings of hours that were over then are used,
+        but a model that was trained later has learnt from what followed: compare ForecastModel.trained_until_time.
+        """
+
+    def __init__(
+        self,
+        *,
+        station_id: _builtins.str = ...,
+        lat: _builtins.float | None = ...,
+        lng: _builtins.float | None = ...,
+        radius_meters: _builtins.float | None = ...,
+        pollutant: Global___Pollutant.ValueType = ...,
+        hours: _builtins.int | None = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hours", b"_hours", "_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "at", b"at", "hours", b"hours", "lat", b"lat", "lng", b"lng", "radius_meters", b"radius_meters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hours", b"_hours", "_lat", b"_lat", "_lng", b"_lng", "_radius_meters", b"_radius_meters", "at", b"at", "hours", b"hours", "lat", b"lat", "lng", b"lng", "pollutant", b"pollutant", "radius_meters", b"radius_meters", "station_id", b"station_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__hours: _TypeAlias = _typing.Literal["hours"]  # noqa: Y015
+    _WhichOneofArgType__hours: _TypeAlias = _typing.Literal["_hours", b"_hours"]  # noqa: Y015
+    _WhichOneofReturnType__lat: _TypeAlias = _typing.Literal["lat"]  # noqa: Y015
+    _WhichOneofArgType__lat: _TypeAlias = _typing.Literal["_lat", b"_lat"]  # noqa: Y015
+    _WhichOneofReturnType__lng: _TypeAlias = _typing.Literal["lng"]  # noqa: Y015
+    _WhichOneofArgType__lng: _TypeAlias = _typing.Literal["_lng", b"_lng"]  # noqa: Y015
+    _WhichOneofReturnType__radius_meters: _TypeAlias = _typing.Literal["radius_meters"]  # noqa: Y015
+    _WhichOneofArgType__radius_meters: _TypeAlias = _typing.Literal["_radius_meters", b"_radius_meters"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hours) -> _WhichOneofReturnType__hours | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lat) -> _WhichOneofReturnType__lat | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lng) -> _WhichOneofReturnType__lng | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__radius_meters) -> _WhichOneofReturnType__radius_meters | None: ...
+
+Global___GetForecastRequest: _TypeAlias = GetForecastRequest  # noqa: Y015
+
+@_typing.final
+class Forecast(_message.Message):
+    """What the air will be like."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCATION_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    POLLUTANT_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    HOURS_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    METHOD_REASON_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    SKILL_FIELD_NUMBER: _builtins.int
+    CONTRIBUTIONS_FIELD_NUMBER: _builtins.int
+    STATIONS_FIELD_NUMBER: _builtins.int
+    pollutant: Global___Pollutant.ValueType
+    """What is forecast."""
+    unit: Global___Unit.ValueType
+    """The unit of all values: the pollutant's usual one."""
+    method: Global___ForecastMethod.ValueType
+    """How it was made."""
+    method_reason: _builtins.str
+    """Why the trained model was not used; empty where it was."""
+    @_builtins.property
+    def location(self) -> _types_pb2.Location:
+        """The place, which is the station's where one was asked about."""
+
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """The moment from which was forecast."""
+
+    @_builtins.property
+    def hours(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastHour]:
+        """The hours, the first of which holds `time`."""
+
+    @_builtins.property
+    def model(self) -> Global___ForecastModel:
+        """The model that was used; absent with the simple method."""
+
+    @_builtins.property
+    def skill(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastSkill]:
+        """How good such forecasts were, by hours ahead: of the model on the time that was held back from it, over all its
+        stations; of the simple method at the station itself over its last four weeks, where these have enough readings.
+        """
+
+    @_builtins.property
+    def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastContribution]:
+        """The stations that it rests on, the nearest first."""
+
+    @_builtins.property
+    def stations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Station]:
+        """Those stations, without their latest values."""
+
+    def __init__(
+        self,
+        *,
+        location: _types_pb2.Location | None = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        pollutant: Global___Pollutant.ValueType = ...,
+        unit: Global___Unit.ValueType = ...,
+        hours: _abc.Iterable[Global___ForecastHour] | None = ...,
+        method: Global___ForecastMethod.ValueType = ...,
+        method_reason: _builtins.str = ...,
+        model: Global___ForecastModel | None = ...,
+        skill: _abc.Iterable[Global___ForecastSkill] | None = ...,
+        contributions: _abc.Iterable[Global___ForecastContribution] | None = ...,
+        stations: _abc.Iterable[Global___Station] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["location", b"location", "model", b"model", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contributions", b"contributions", "hours", b"hours", "location", b"location", "method", b"method", "method_reason", b"method_reason", "model", b"model", "pollutant", b"pollutant", "skill", b"skill", "stations", b"stations", "time", b"time", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Forecast: _TypeAlias = Forecast  # noqa: Y015
+
+@_typing.final
+class ForecastHour(_message.Message):
+    """One hour of a forecast."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    LOWER_80_FIELD_NUMBER: _builtins.int
+    UPPER_80_FIELD_NUMBER: _builtins.int
+    LOWER_95_FIELD_NUMBER: _builtins.int
+    UPPER_95_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    """The median: as likely too high as too low."""
+    lower_80: _builtins.float
+    """The lower end of the 80 % interval."""
+    upper_80: _builtins.float
+    """The upper end of the 80 % interval."""
+    lower_95: _builtins.float
+    """The lower end of the 95 % interval."""
+    upper_95: _builtins.float
+    """The upper end of the 95 % interval."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Its start; it is an hour of UTC."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        value: _builtins.float = ...,
+        lower_80: _builtins.float = ...,
+        upper_80: _builtins.float = ...,
+        lower_95: _builtins.float = ...,
+        upper_95: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lower_80", b"lower_80", "lower_95", b"lower_95", "start_time", b"start_time", "upper_80", b"upper_80", "upper_95", b"upper_95", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForecastHour: _TypeAlias = ForecastHour  # noqa: Y015
+
+@_typing.final
+class ForecastModel(_message.Message):
+    """A trained model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    TRAINED_FROM_TIME_FIELD_NUMBER: _builtins.int
+    TRAINED_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    HELD_BACK_FROM_TIME_FIELD_NUMBER: _builtins.int
+    STATION_COUNT_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """Its version. Example: `pm25-20201122T040000Z`."""
+    station_count: _builtins.int
+    """Number of stations that it has learnt from."""
+    @_builtins.property
+    def trained_from_time(self) -> _timestamp_pb2.Timestamp:
+        """The first hour of the readings that it was trained on."""
+
+    @_builtins.property
+    def trained_until_time(self) -> _timestamp_pb2.Timestamp:
+        """The end of their last hour."""
+
+    @_builtins.property
+    def held_back_from_time(self) -> _timestamp_pb2.Timestamp:
+        """From here on to trained_until_time its skill was measured, before it was trained on these hours too."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        trained_from_time: _timestamp_pb2.Timestamp | None = ...,
+        trained_until_time: _timestamp_pb2.Timestamp | None = ...,
+        held_back_from_time: _timestamp_pb2.Timestamp | None = ...,
+        station_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["held_back_from_time", b"held_back_from_time", "trained_from_time", b"trained_from_time", "trained_until_time", b"trained_until_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_back_from_time", b"held_back_from_time", "station_count", b"station_count", "trained_from_time", b"trained_from_time", "trained_until_time", b"trained_until_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForecastModel: _TypeAlias = ForecastModel  # noqa: Y015
+
+@_typing.final
+class ForecastSkill(_message.Message):
+    """How good forecasts of so many hours ahead were."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOURS_AHEAD_FIELD_NUMBER: _builtins.int
+    MEAN_ABSOLUTE_ERROR_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    COVERAGE_80_FIELD_NUMBER: _builtins.int
+    COVERAGE_95_FIELD_NUMBER: _builtins.int
+    PERSISTENCE_ERROR_FIELD_NUMBER: _builtins.int
+    DAILY_PERSISTENCE_ERROR_FIELD_NUMBER: _builtins.int
+    CLIMATOLOGY_ERROR_FIELD_NUMBER: _builtins.int
+    SKILL_FIELD_NUMBER: _builtins.int
+    FORECAST_COUNT_FIELD_NUMBER: _builtins.int
+    hours_ahead: _builtins.int
+    """Hours ahead: 1 is the first hour of the forecast."""
+    mean_absolute_error: _builtins.float
+    """Mean absolute error, in the forecast's unit."""
+    bias: _builtins.float
+    """Mean of forecast minus reading; absent with the simple method."""
+    coverage_80: _builtins.float
+    """The share of readings that lay within the 80 % interval."""
+    coverage_95: _builtins.float
+    """The share of readings that lay within the 95 % interval."""
+    persistence_error: _builtins.float
+    """The mean absolute error of persistence on the same hours: the newest reading as forecast of every hour."""
+    daily_persistence_error: _builtins.float
+    """That of the same hour of the newest day."""
+    climatology_error: _builtins.float
+    """That of the station's median of the hour of the day."""
+    skill: _builtins.float
+    """By which share the error is below that of persistence: 0 is as good, 1 is perfect."""
+    forecast_count: _builtins.int
+    """Number of forecasts that were compared; absent with the simple method."""
+    def __init__(
+        self,
+        *,
+        hours_ahead: _builtins.int = ...,
+        mean_absolute_error: _builtins.float = ...,
+        bias: _builtins.float | None = ...,
+        coverage_80: _builtins.float | None = ...,
+        coverage_95: _builtins.float | None = ...,
+        persistence_error: _builtins.float | None = ...,
+        daily_persistence_error: _builtins.float | None = ...,
+        climatology_error: _builtins.float | None = ...,
+        skill: _builtins.float | None = ...,
+        forecast_count: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_climatology_error", b"_climatology_error", "_coverage_80", b"_coverage_80", "_coverage_95", b"_coverage_95", "_daily_persistence_error", b"_daily_persistence_error", "_forecast_count", b"_forecast_count", "_persistence_error", b"_persistence_error", "_skill", b"_skill", "bias", b"bias", "climatology_error", b"climatology_error", "coverage_80", b"coverage_80", "coverage_95", b"coverage_95", "daily_persistence_error", b"daily_persistence_error", "forecast_count", b"forecast_count", "persistence_error", b"persistence_error", "skill", b"skill"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_climatology_error", b"_climatology_error", "_coverage_80", b"_coverage_80", "_coverage_95", b"_coverage_95", "_daily_persistence_error", b"_daily_persistence_error", "_forecast_count", b"_forecast_count", "_persistence_error", b"_persistence_error", "_skill", b"_skill", "bias", b"bias", "climatology_error", b"climatology_error", "coverage_80", b"coverage_80", "coverage_95", b"coverage_95", "daily_persistence_error", b"daily_persistence_error", "forecast_count", b"forecast_count", "hours_ahead", b"hours_ahead", "mean_absolute_error", b"mean_absolute_error", "persistence_error", b"persistence_error", "skill", b"skill"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    _WhichOneofReturnType__climatology_error: _TypeAlias = _typing.Literal["climatology_error"]  # noqa: Y015
+    _WhichOneofArgType__climatology_error: _TypeAlias = _typing.Literal["_climatology_error", b"_climatology_error"]  # noqa: Y015
+    _WhichOneofReturnType__coverage_80: _TypeAlias = _typing.Literal["coverage_80"]  # noqa: Y015
+    _WhichOneofArgType__coverage_80: _TypeAlias = _typing.Literal["_coverage_80", b"_coverage_80"]  # noqa: Y015
+    _WhichOneofReturnType__coverage_95: _TypeAlias = _typing.Literal["coverage_95"]  # noqa: Y015
+    _WhichOneofArgType__coverage_95: _TypeAlias = _typing.Literal["_coverage_95", b"_coverage_95"]  # noqa: Y015
+    _WhichOneofReturnType__daily_persistence_error: _TypeAlias = _typing.Literal["daily_persistence_error"]  # noqa: Y015
+    _WhichOneofArgType__daily_persistence_error: _TypeAlias = _typing.Literal["_daily_persistence_error", b"_daily_persistence_error"]  # noqa: Y015
+    _WhichOneofReturnType__forecast_count: _TypeAlias = _typing.Literal["forecast_count"]  # noqa: Y015
+    _WhichOneofArgType__forecast_count: _TypeAlias = _typing.Literal["_forecast_count", b"_forecast_count"]  # noqa: Y015
+    _WhichOneofReturnType__persistence_error: _TypeAlias = _typing.Literal["persistence_error"]  # noqa: Y015
+    _WhichOneofArgType__persistence_error: _TypeAlias = _typing.Literal["_persistence_error", b"_persistence_error"]  # noqa: Y015
+    _WhichOneofReturnType__skill: _TypeAlias = _typing.Literal["skill"]  # noqa: Y015
+    _WhichOneofArgType__skill: _TypeAlias = _typing.Literal["_skill", b"_skill"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__climatology_error) -> _WhichOneofReturnType__climatology_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__coverage_80) -> _WhichOneofReturnType__coverage_80 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__coverage_95) -> _WhichOneofReturnType__coverage_95 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__daily_persistence_error) -> _WhichOneofReturnType__daily_persistence_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__forecast_count) -> _WhichOneofReturnType__forecast_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__persistence_error) -> _WhichOneofReturnType__persistence_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__skill) -> _WhichOneofReturnType__skill | None: ...
+
+Global___ForecastSkill: _TypeAlias = ForecastSkill  # noqa: Y015
+
+@_typing.final
+class ForecastContribution(_message.Message):
+    """What one station contributed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATION_ID_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    NEWEST_TIME_FIELD_NUMBER: _builtins.int
+    DISTANCE_METERS_FIELD_NUMBER: _builtins.int
+    station_id: _builtins.str
+    """The station."""
+    weight: _builtins.float
+    """Its share, 0 to 1; the shares add up to 1."""
+    distance_meters: _builtins.float
+    """Its distance in metres, on the ellipsoid."""
+    @_builtins.property
+    def newest_time(self) -> _timestamp_pb2.Timestamp:
+        """The start of its newest hour with a reading."""
+
+    def __init__(
+        self,
+        *,
+        station_id: _builtins.str = ...,
+        weight: _builtins.float = ...,
+        newest_time: _timestamp_pb2.Timestamp | None = ...,
+        distance_meters: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["newest_time", b"newest_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distance_meters", b"distance_meters", "newest_time", b"newest_time", "station_id", b"station_id", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForecastContribution: _TypeAlias = ForecastContribution  # noqa: Y015

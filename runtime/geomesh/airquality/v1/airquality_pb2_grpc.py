@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from geomesh.airquality.v1 import airquality_pb2 as geomesh_dot_airquality_dot_v1_dot_airquality__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -85,6 +86,36 @@ class AirQualityServiceStub:
                 request_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListIndicesRequest.SerializeToString,
                 response_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListIndicesResponse.FromString,
                 _registered_method=True)
+        self.ListCorrections = channel.unary_unary(
+                '/geomesh.airquality.v1.AirQualityService/ListCorrections',
+                request_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListCorrectionsRequest.SerializeToString,
+                response_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListCorrectionsResponse.FromString,
+                _registered_method=True)
+        self.WatchConditions = channel.unary_stream(
+                '/geomesh.airquality.v1.AirQualityService/WatchConditions',
+                request_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsRequest.SerializeToString,
+                response_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsResponse.FromString,
+                _registered_method=True)
+        self.WatchConditionsEvents = channel.unary_stream(
+                '/geomesh.airquality.v1.AirQualityService/WatchConditionsEvents',
+                request_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.WatchConditionsAlong = channel.stream_stream(
+                '/geomesh.airquality.v1.AirQualityService/WatchConditionsAlong',
+                request_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsAlongRequest.SerializeToString,
+                response_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsResponse.FromString,
+                _registered_method=True)
+        self.GetTile = channel.unary_unary(
+                '/geomesh.airquality.v1.AirQualityService/GetTile',
+                request_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.GetTileRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.GetForecast = channel.unary_unary(
+                '/geomesh.airquality.v1.AirQualityService/GetForecast',
+                request_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.GetForecastRequest.SerializeToString,
+                response_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.Forecast.FromString,
+                _registered_method=True)
 
 
 class AirQualityServiceServicer:
@@ -134,8 +165,9 @@ class AirQualityServiceServicer:
     def GetCurrentConditions(self, request, context):
         """Returns the air at a place, now or at a past moment: concentrations, the index under the table in force at that
         moment, advice, and which stations it rests on. Where no station is near enough, or none has reported recently
-        enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. A `q` that
-        names no place ends with PLACE_NOT_FOUND.
+        enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. So it does
+        where the request names an index and what is measured here makes none under it, and says what is lacking. A `q`
+        that names no place ends with PLACE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,6 +199,63 @@ class AirQualityServiceServicer:
 
     def ListIndices(self, request, context):
         """Lists the supported indices with every version of their tables: bands, colours, breakpoints and sources.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCorrections(self, request, context):
+        """Lists what readings of a station said before they were corrected, the last replaced first. A reading is corrected by
+        sending another value or unit under its station, sensor, pollutant, averaging period and time. An unknown station
+        ends with STATION_NOT_FOUND, as does an unknown sensor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchConditions(self, request, context):
+        """Tells what the air is like in an area, and then every reading as it is stored: first a snapshot, then updates, and a
+        heartbeat where nothing else comes. Every message has an event_id; a stream that is begun again after it goes on
+        without loss or repeat, on any replica. A subscriber that reads too slowly gets a snapshot instead of what it missed,
+        or is ended with SUBSCRIBER_TOO_SLOW. An unknown station ends with STATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchConditionsEvents(self, request, context):
+        """Does what WatchConditions does as server-sent events. The names of the events are `snapshot`, `update`, `heartbeat`
+        and `ending`, their data is a WatchConditionsResponse in JSON on one line. The header Last-Event-ID goes before
+        `after_event_id`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchConditionsAlong(self, request_iterator, context):
+        """Watches the air around something that moves. The first request names the area, a circle, and each later one where
+        its centre is now, upon which a snapshot of the new place comes. Of several places that come at once the last counts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTile(self, request, context):
+        """Returns a tile of the air in Web Mercator: as `{y}.png` a heat map of 256 × 256 pixels in the official colours of the
+        index, transparent where no station is near enough; as `{y}.mvt` a vector tile with the layers `contours` (areas of
+        one category) and `stations`. It has an entity tag, and a request whose `if-none-match` names it is answered with 304.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetForecast(self, request, context):
+        """Forecasts a pollutant for the next 1 to 96 hours with 80 % and 95 % intervals, at a station or at a place between
+        stations, and says how good such forecasts were on time that was held back. Only what was reported for hours that
+        were over at the moment of the forecast goes into it. Where the trained model cannot be used, a simple one that is
+        calibrated on the station's last four weeks answers, and `method` and `method_reason` say so. An unknown station
+        ends with STATION_NOT_FOUND; a place that no station near enough speaks for, or whose stations have reported too
+        little in the last 24 hours, with NO_DATA_NEARBY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -224,6 +313,36 @@ def add_AirQualityServiceServicer_to_server(servicer, server):
                     servicer.ListIndices,
                     request_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListIndicesRequest.FromString,
                     response_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListIndicesResponse.SerializeToString,
+            ),
+            'ListCorrections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCorrections,
+                    request_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListCorrectionsRequest.FromString,
+                    response_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListCorrectionsResponse.SerializeToString,
+            ),
+            'WatchConditions': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchConditions,
+                    request_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsRequest.FromString,
+                    response_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsResponse.SerializeToString,
+            ),
+            'WatchConditionsEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchConditionsEvents,
+                    request_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'WatchConditionsAlong': grpc.stream_stream_rpc_method_handler(
+                    servicer.WatchConditionsAlong,
+                    request_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsAlongRequest.FromString,
+                    response_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsResponse.SerializeToString,
+            ),
+            'GetTile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTile,
+                    request_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.GetTileRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetForecast': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetForecast,
+                    request_deserializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.GetForecastRequest.FromString,
+                    response_serializer=geomesh_dot_airquality_dot_v1_dot_airquality__pb2.Forecast.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -497,6 +616,168 @@ class AirQualityService:
             '/geomesh.airquality.v1.AirQualityService/ListIndices',
             geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListIndicesRequest.SerializeToString,
             geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListIndicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCorrections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.airquality.v1.AirQualityService/ListCorrections',
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListCorrectionsRequest.SerializeToString,
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.ListCorrectionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchConditions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/geomesh.airquality.v1.AirQualityService/WatchConditions',
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsRequest.SerializeToString,
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchConditionsEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/geomesh.airquality.v1.AirQualityService/WatchConditionsEvents',
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchConditionsAlong(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/geomesh.airquality.v1.AirQualityService/WatchConditionsAlong',
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsAlongRequest.SerializeToString,
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.WatchConditionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.airquality.v1.AirQualityService/GetTile',
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.GetTileRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetForecast(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/geomesh.airquality.v1.AirQualityService/GetForecast',
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.GetForecastRequest.SerializeToString,
+            geomesh_dot_airquality_dot_v1_dot_airquality__pb2.Forecast.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ Readings of air-quality stations, and what they say about the air at a place and
 
 from collections import abc as _abc
 from geomesh.airquality.v1 import airquality_pb2 as _airquality_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -54,8 +55,9 @@ class AirQualityServiceStub:
     GetCurrentConditions: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.GetCurrentConditionsRequest, _airquality_pb2.CurrentConditions]
     """Returns the air at a place, now or at a past moment: concentrations, the index under the table in force at that
     moment, advice, and which stations it rests on. Where no station is near enough, or none has reported recently
-    enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. A `q` that
-    names no place ends with PLACE_NOT_FOUND.
+    enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. So it does
+    where the request names an index and what is measured here makes none under it, and says what is lacking. A `q`
+    that names no place ends with PLACE_NOT_FOUND.
     """
     ListReadings: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.ListReadingsRequest, _airquality_pb2.ListReadingsResponse]
     """Lists readings as they were reported, of one station or of the stations around a point, the newest first. An
@@ -70,6 +72,39 @@ class AirQualityServiceStub:
     """Computes the index of concentrations that the caller brings. Each item gets its own result or error, in order."""
     ListIndices: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.ListIndicesRequest, _airquality_pb2.ListIndicesResponse]
     """Lists the supported indices with every version of their tables: bands, colours, breakpoints and sources."""
+    ListCorrections: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.ListCorrectionsRequest, _airquality_pb2.ListCorrectionsResponse]
+    """Lists what readings of a station said before they were corrected, the last replaced first. A reading is corrected by
+    sending another value or unit under its station, sensor, pollutant, averaging period and time. An unknown station
+    ends with STATION_NOT_FOUND, as does an unknown sensor.
+    """
+    WatchConditions: _grpc.UnaryStreamMultiCallable[_airquality_pb2.WatchConditionsRequest, _airquality_pb2.WatchConditionsResponse]
+    """Tells what the air is like in an area, and then every reading as it is stored: first a snapshot, then updates, and a
+    heartbeat where nothing else comes. Every message has an event_id; a stream that is begun again after it goes on
+    without loss or repeat, on any replica. A subscriber that reads too slowly gets a snapshot instead of what it missed,
+    or is ended with SUBSCRIBER_TOO_SLOW. An unknown station ends with STATION_NOT_FOUND.
+    """
+    WatchConditionsEvents: _grpc.UnaryStreamMultiCallable[_airquality_pb2.WatchConditionsRequest, _httpbody_pb2.HttpBody]
+    """Does what WatchConditions does as server-sent events. The names of the events are `snapshot`, `update`, `heartbeat`
+    and `ending`, their data is a WatchConditionsResponse in JSON on one line. The header Last-Event-ID goes before
+    `after_event_id`.
+    """
+    WatchConditionsAlong: _grpc.StreamStreamMultiCallable[_airquality_pb2.WatchConditionsAlongRequest, _airquality_pb2.WatchConditionsResponse]
+    """Watches the air around something that moves. The first request names the area, a circle, and each later one where
+    its centre is now, upon which a snapshot of the new place comes. Of several places that come at once the last counts.
+    """
+    GetTile: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.GetTileRequest, _httpbody_pb2.HttpBody]
+    """Returns a tile of the air in Web Mercator: as `{y}.png` a heat map of 256 × 256 pixels in the official colours of the
+    index, transparent where no station is near enough; as `{y}.mvt` a vector tile with the layers `contours` (areas of
+    one category) and `stations`. It has an entity tag, and a request whose `if-none-match` names it is answered with 304.
+    """
+    GetForecast: _grpc.UnaryUnaryMultiCallable[_airquality_pb2.GetForecastRequest, _airquality_pb2.Forecast]
+    """Forecasts a pollutant for the next 1 to 96 hours with 80 % and 95 % intervals, at a station or at a place between
+    stations, and says how good such forecasts were on time that was held back. Only what was reported for hours that
+    were over at the moment of the forecast goes into it. Where the trained model cannot be used, a simple one that is
+    calibrated on the station's last four weeks answers, and `method` and `method_reason` say so. An unknown station
+    ends with STATION_NOT_FOUND; a place that no station near enough speaks for, or whose stations have reported too
+    little in the last 24 hours, with NO_DATA_NEARBY.
+    """
 
 @_typing.type_check_only
 class AirQualityServiceAsyncStub(AirQualityServiceStub):
@@ -97,8 +132,9 @@ class AirQualityServiceAsyncStub(AirQualityServiceStub):
     GetCurrentConditions: _aio.UnaryUnaryMultiCallable[_airquality_pb2.GetCurrentConditionsRequest, _airquality_pb2.CurrentConditions]  # type: ignore[assignment]
     """Returns the air at a place, now or at a past moment: concentrations, the index under the table in force at that
     moment, advice, and which stations it rests on. Where no station is near enough, or none has reported recently
-    enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. A `q` that
-    names no place ends with PLACE_NOT_FOUND.
+    enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. So it does
+    where the request names an index and what is measured here makes none under it, and says what is lacking. A `q`
+    that names no place ends with PLACE_NOT_FOUND.
     """
     ListReadings: _aio.UnaryUnaryMultiCallable[_airquality_pb2.ListReadingsRequest, _airquality_pb2.ListReadingsResponse]  # type: ignore[assignment]
     """Lists readings as they were reported, of one station or of the stations around a point, the newest first. An
@@ -113,6 +149,39 @@ class AirQualityServiceAsyncStub(AirQualityServiceStub):
     """Computes the index of concentrations that the caller brings. Each item gets its own result or error, in order."""
     ListIndices: _aio.UnaryUnaryMultiCallable[_airquality_pb2.ListIndicesRequest, _airquality_pb2.ListIndicesResponse]  # type: ignore[assignment]
     """Lists the supported indices with every version of their tables: bands, colours, breakpoints and sources."""
+    ListCorrections: _aio.UnaryUnaryMultiCallable[_airquality_pb2.ListCorrectionsRequest, _airquality_pb2.ListCorrectionsResponse]  # type: ignore[assignment]
+    """Lists what readings of a station said before they were corrected, the last replaced first. A reading is corrected by
+    sending another value or unit under its station, sensor, pollutant, averaging period and time. An unknown station
+    ends with STATION_NOT_FOUND, as does an unknown sensor.
+    """
+    WatchConditions: _aio.UnaryStreamMultiCallable[_airquality_pb2.WatchConditionsRequest, _airquality_pb2.WatchConditionsResponse]  # type: ignore[assignment]
+    """Tells what the air is like in an area, and then every reading as it is stored: first a snapshot, then updates, and a
+    heartbeat where nothing else comes. Every message has an event_id; a stream that is begun again after it goes on
+    without loss or repeat, on any replica. A subscriber that reads too slowly gets a snapshot instead of what it missed,
+    or is ended with SUBSCRIBER_TOO_SLOW. An unknown station ends with STATION_NOT_FOUND.
+    """
+    WatchConditionsEvents: _aio.UnaryStreamMultiCallable[_airquality_pb2.WatchConditionsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Does what WatchConditions does as server-sent events. The names of the events are `snapshot`, `update`, `heartbeat`
+    and `ending`, their data is a WatchConditionsResponse in JSON on one line. The header Last-Event-ID goes before
+    `after_event_id`.
+    """
+    WatchConditionsAlong: _aio.StreamStreamMultiCallable[_airquality_pb2.WatchConditionsAlongRequest, _airquality_pb2.WatchConditionsResponse]  # type: ignore[assignment]
+    """Watches the air around something that moves. The first request names the area, a circle, and each later one where
+    its centre is now, upon which a snapshot of the new place comes. Of several places that come at once the last counts.
+    """
+    GetTile: _aio.UnaryUnaryMultiCallable[_airquality_pb2.GetTileRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Returns a tile of the air in Web Mercator: as `{y}.png` a heat map of 256 × 256 pixels in the official colours of the
+    index, transparent where no station is near enough; as `{y}.mvt` a vector tile with the layers `contours` (areas of
+    one category) and `stations`. It has an entity tag, and a request whose `if-none-match` names it is answered with 304.
+    """
+    GetForecast: _aio.UnaryUnaryMultiCallable[_airquality_pb2.GetForecastRequest, _airquality_pb2.Forecast]  # type: ignore[assignment]
+    """Forecasts a pollutant for the next 1 to 96 hours with 80 % and 95 % intervals, at a station or at a place between
+    stations, and says how good such forecasts were on time that was held back. Only what was reported for hours that
+    were over at the moment of the forecast goes into it. Where the trained model cannot be used, a simple one that is
+    calibrated on the station's last four weeks answers, and `method` and `method_reason` say so. An unknown station
+    ends with STATION_NOT_FOUND; a place that no station near enough speaks for, or whose stations have reported too
+    little in the last 24 hours, with NO_DATA_NEARBY.
+    """
 
 class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
     """Stores what stations measure and answers what the air is like. Times are UTC, intervals are [start_time, end_time)."""
@@ -173,8 +242,9 @@ class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_airquality_pb2.CurrentConditions, _abc.Awaitable[_airquality_pb2.CurrentConditions]]:
         """Returns the air at a place, now or at a past moment: concentrations, the index under the table in force at that
         moment, advice, and which stations it rests on. Where no station is near enough, or none has reported recently
-        enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. A `q` that
-        names no place ends with PLACE_NOT_FOUND.
+        enough, it says so with NOT_FOUND, reason NO_DATA_NEARBY and the nearest station instead of guessing. So it does
+        where the request names an index and what is measured here makes none under it, and says what is lacking. A `q`
+        that names no place ends with PLACE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -213,5 +283,74 @@ class AirQualityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_airquality_pb2.ListIndicesResponse, _abc.Awaitable[_airquality_pb2.ListIndicesResponse]]:
         """Lists the supported indices with every version of their tables: bands, colours, breakpoints and sources."""
+
+    @_abc_1.abstractmethod
+    def ListCorrections(
+        self,
+        request: _airquality_pb2.ListCorrectionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_airquality_pb2.ListCorrectionsResponse, _abc.Awaitable[_airquality_pb2.ListCorrectionsResponse]]:
+        """Lists what readings of a station said before they were corrected, the last replaced first. A reading is corrected by
+        sending another value or unit under its station, sensor, pollutant, averaging period and time. An unknown station
+        ends with STATION_NOT_FOUND, as does an unknown sensor.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchConditions(
+        self,
+        request: _airquality_pb2.WatchConditionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_airquality_pb2.WatchConditionsResponse], _abc.AsyncIterator[_airquality_pb2.WatchConditionsResponse]]:
+        """Tells what the air is like in an area, and then every reading as it is stored: first a snapshot, then updates, and a
+        heartbeat where nothing else comes. Every message has an event_id; a stream that is begun again after it goes on
+        without loss or repeat, on any replica. A subscriber that reads too slowly gets a snapshot instead of what it missed,
+        or is ended with SUBSCRIBER_TOO_SLOW. An unknown station ends with STATION_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchConditionsEvents(
+        self,
+        request: _airquality_pb2.WatchConditionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Does what WatchConditions does as server-sent events. The names of the events are `snapshot`, `update`, `heartbeat`
+        and `ending`, their data is a WatchConditionsResponse in JSON on one line. The header Last-Event-ID goes before
+        `after_event_id`.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchConditionsAlong(
+        self,
+        request_iterator: _MaybeAsyncIterator[_airquality_pb2.WatchConditionsAlongRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_airquality_pb2.WatchConditionsResponse], _abc.AsyncIterator[_airquality_pb2.WatchConditionsResponse]]:
+        """Watches the air around something that moves. The first request names the area, a circle, and each later one where
+        its centre is now, upon which a snapshot of the new place comes. Of several places that come at once the last counts.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTile(
+        self,
+        request: _airquality_pb2.GetTileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """Returns a tile of the air in Web Mercator: as `{y}.png` a heat map of 256 × 256 pixels in the official colours of the
+        index, transparent where no station is near enough; as `{y}.mvt` a vector tile with the layers `contours` (areas of
+        one category) and `stations`. It has an entity tag, and a request whose `if-none-match` names it is answered with 304.
+        """
+
+    @_abc_1.abstractmethod
+    def GetForecast(
+        self,
+        request: _airquality_pb2.GetForecastRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_airquality_pb2.Forecast, _abc.Awaitable[_airquality_pb2.Forecast]]:
+        """Forecasts a pollutant for the next 1 to 96 hours with 80 % and 95 % intervals, at a station or at a place between
+        stations, and says how good such forecasts were on time that was held back. Only what was reported for hours that
+        were over at the moment of the forecast goes into it. Where the trained model cannot be used, a simple one that is
+        calibrated on the station's last four weeks answers, and `method` and `method_reason` say so. An unknown station
+        ends with STATION_NOT_FOUND; a place that no station near enough speaks for, or whose stations have reported too
+        little in the last 24 hours, with NO_DATA_NEARBY.
+        """
 
 def add_AirQualityServiceServicer_to_server(servicer: AirQualityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -106,6 +106,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ALREADY_EXISTS: there is one with this id or address."""
     ERROR_REASON_STATE_FORBIDS: _ErrorReason.ValueType  # 57
     """FAILED_PRECONDITION: the state forbids it. Example: nobody could administer the mesh any more."""
+    ERROR_REASON_SUBSCRIBER_TOO_SLOW: _ErrorReason.ValueType  # 60
+    """RESOURCE_EXHAUSTED: a subscriber took nothing for so long that its stream was ended. Begin again after the last event."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, for programs. The message beside it is for people and may change."""
@@ -192,4 +194,6 @@ ERROR_REASON_ALREADY_EXISTS: ErrorReason.ValueType  # 56
 """ALREADY_EXISTS: there is one with this id or address."""
 ERROR_REASON_STATE_FORBIDS: ErrorReason.ValueType  # 57
 """FAILED_PRECONDITION: the state forbids it. Example: nobody could administer the mesh any more."""
+ERROR_REASON_SUBSCRIBER_TOO_SLOW: ErrorReason.ValueType  # 60
+"""RESOURCE_EXHAUSTED: a subscriber took nothing for so long that its stream was ended. Begin again after the last event."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

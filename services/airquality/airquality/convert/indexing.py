@@ -49,15 +49,16 @@ def items(
 
 def response(
     standard: Standard,
+    items_computed: Sequence[Item],
     assessments: Sequence[Assessment | None],
     places: Sequence[int],
     errors: dict[int, Status],
 ) -> pb.ComputeIndexResponse:
-    """Returns the result of each item in the order of the request."""
+    """Returns the result of each item in the order of the request; `places` are where those computed stand in it."""
     results = {place: pb.ComputeIndexResult(error=status) for place, status in errors.items()}
-    for place, assessment in zip(places, assessments, strict=True):
+    for place, item, assessment in zip(places, items_computed, assessments, strict=True):
         results[place] = (
-            pb.ComputeIndexResult(error=to_status(undefined(standard)))
+            pb.ComputeIndexResult(error=to_status(undefined(standard, item)))
             if assessment is None
             else pb.ComputeIndexResult(index=index(assessment))
         )

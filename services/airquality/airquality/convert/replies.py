@@ -1,18 +1,20 @@
 """From the domain's values to protobuf messages."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from airquality.archive import StoredReading
+from airquality.archive import Correction, StoredReading
 from airquality.assessment import Assessment
-from airquality.conditions import Conditions, Contribution, PollutantCondition
-from airquality.standards import Category, Standard, Table, Version
+from airquality.conditions import Conditions
+from airquality.contributions import Contribution
+from airquality.convert.indices import advice, category
+from airquality.quality import Flag
 from airquality.stations import Latest, Station
-from airquality.units import USUAL_UNITS, Pollutant
+from airquality.surface import PollutantCondition
+from airquality.units import USUAL_UNITS
 from geomesh.airquality.v1 import airquality_pb2 as pb
 from geomesh.types.v1.types_pb2 import Location
 
@@ -43,11 +45,21 @@ def station(found: Station, latest: Sequence[Latest] = ()) -> pb.Station:
             )
             for each in latest
         ],
+        sensors=[
+            pb.Sensor(
+                sensor_id=each.sensor_id,
+                model=each.model,
+                pollutants=map(_pollutant, each.pollutants),
+                low_cost=each.low_cost,
+                correction=pb.SensorCorrection.ValueType(each.correction),
+            )
+            for each in found.sensors
+        ],
     )
 
 
-def reading(at: Station, found: StoredReading) -> pb.Reading:
-    """Returns a stored reading."""
+def reading(at: Station, found: StoredReading | Correction, sensor_id: str = "") -> pb.Reading:
+    """Returns a stored reading of a station, or of one of its sensors."""
     return pb.Reading(
         station_id=at.station_id,
         pollutant=_pollutant(found.key.pollutant),
@@ -55,16 +67,25 @@ def reading(at: Station, found: StoredReading) -> pb.Reading:
         time=timestamp(found.key.time),
         value=found.value,
         unit=_unit(found.unit),
+        flags=flags(found.flags),
+        sensor_id=sensor_id,
     )
+
+
+def correction(at: Station, found: Correction, sensor_id: str) -> pb.Correction:
+    """Returns what a reading said before."""
+    return pb.Correction(replaced=reading(at, found, sensor_id), replace_time=timestamp(found.replaced_at))
+
+
+def flags(bits: int) -> list[pb.QualityFlag.ValueType]:
+    """Returns what quality control found; the enum counts the bits from one."""
+    return [pb.QualityFlag.ValueType(flag.bit_length()) for flag in Flag if bits & flag]
 
 
 def conditions(found: Conditions, place: str) -> pb.CurrentConditions:
     """Returns the air at a place."""
-    used: dict[int, Station] = {}
-    for pollutant in found.pollutants:
-        for part in pollutant.contributions:
-            used[part.station.id] = part.station
-    nearest_first = sorted(used.values(), key=lambda each: each.distance_meters or 0.0)
+    used = {part.station for pollutant in found.pollutants for part in pollutant.contributions}
+    nearest_first = sorted(used, key=lambda each: (each.distance_meters or 0.0, each.station_id))
     return pb.CurrentConditions(
         location=Location(lat=found.lat, lng=found.lng),
         place=place,
@@ -83,6 +104,9 @@ def _pollutant_condition(found: PollutantCondition, at: datetime) -> pb.Pollutan
         unit=_unit(USUAL_UNITS[found.pollutant]),
         basis=_basis(by_weight[1].basis),
         standard_deviation=found.estimate.standard_deviation,
+        standard_error=found.estimate.standard_error,
+        interval_low=found.estimate.low,
+        interval_high=found.estimate.high,
         age_seconds=(at - min(part.time for part in found.contributions)).total_seconds(),
         contributions=map(_contribution, found.contributions, found.estimate.weights),
     )
@@ -108,7 +132,7 @@ def index(found: Assessment) -> pb.AirQualityIndex:
         index_version=standard.versions[found.version].id,
         value=found.value,
         category=category(found.category),
-        dominant_pollutant=_pollutant(found.dominant),
+        dominant_pollutant=_pollutant(found.dominant or 0),
         sub_indices=[
             pb.SubIndex(
                 pollutant=_pollutant(each.pollutant),
@@ -120,59 +144,8 @@ def index(found: Assessment) -> pb.AirQualityIndex:
             )
             for each in found.sub_indices
         ],
-        health_advice=_advice(standard, found.category, found.dominant),
-    )
-
-
-@cache
-def category(found: Category) -> pb.Category:
-    """Returns a band of an index."""
-    return pb.Category(
-        number=found.number, name=found.name, color=found.color, lowest=found.lowest, highest=found.highest
-    )
-
-
-@cache
-def _advice(standard: Standard, found: Category, dominant: Pollutant) -> pb.HealthAdvice:
-    return pb.HealthAdvice(
-        general=found.general,
-        sensitive_groups=found.sensitive_groups,
-        sensitive_groups_are=standard.sensitive_groups.get(dominant, ""),
-    )
-
-
-def indices(standards: Iterable[Standard]) -> pb.ListIndicesResponse:
-    """Returns the supported indices."""
-    return pb.ListIndicesResponse(
-        indices=[
-            pb.Index(
-                index=standard.index,
-                name=standard.name,
-                authority=standard.authority,
-                versions=[_version(standard, each) for each in reversed(standard.versions)],
-            )
-            for standard in standards
-        ]
-    )
-
-
-def _version(standard: Standard, found: Version) -> pb.IndexVersion:
-    return pb.IndexVersion(
-        index_version=found.id,
-        effective_time=timestamp(found.effective),
-        source=found.source,
-        categories=map(category, standard.categories),
-        tables=map(_table, found.tables),
-    )
-
-
-def _table(found: Table) -> pb.BreakpointTable:
-    return pb.BreakpointTable(
-        pollutant=_pollutant(found.pollutant),
-        averaging_period=_period(found.averaging_period),
-        unit=_unit(found.unit),
-        truncate_to=found.truncate_to,
-        breakpoints=[pb.Breakpoint(**each._asdict()) for each in found.breakpoints],
+        health_advice=advice(standard, found.category, found.dominant),
+        provisional=standard.versions[found.version].provisional,
     )
 
 

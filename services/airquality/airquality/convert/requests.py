@@ -7,9 +7,10 @@ from typing import Any, Final, NamedTuple, TypeVar, get_type_hints
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from airquality.archive import Key, Place, ReadingFilter
-from airquality.history import Granularity
-from airquality.readings import MICROSECONDS, UNKNOWN, Ints, Readings, acceptable, check, with_defaults
+from airquality.archive import CorrectionKey, Key, Place, ReadingFilter
+from airquality.intervals import Granularity
+from airquality.readings import MICROSECONDS, UNKNOWN, Ints, Readings, Taken, acceptable, check, with_defaults
+from airquality.sensors import Sensor
 from airquality.standards import Standard
 from airquality.stations import DEFAULT_RADIUS_METERS, Position, Station, StationFilter
 from airquality.units import Pollutant
@@ -24,22 +25,23 @@ _NANOS: Final = 1_000_000_000
 _SECONDS_BOUND: Final = 1 << 42
 _LARGEST_NUMBER: Final = (1 << 31) - 1
 
-PositionT = TypeVar("PositionT", Key, Position)
+PositionT = TypeVar("PositionT", Key, CorrectionKey, Position)
 
 
 class Columns(NamedTuple):
     """Readings of a chunk whose stations are not looked up yet."""
 
-    station_ids: tuple[str, ...]
+    station_ids: tuple[str, ...]  # of a sensor with a slash and the sensor's own
     readings: Readings
 
 
 def columns(readings: Sequence[pb.Reading]) -> Columns:
     """Returns a chunk as columns; what no rule has been held against yet, and a value that is not given is NaN."""
-    station_ids, pollutants, periods, seconds, nanos, values, units = zip(
+    stations, sensors, pollutants, periods, seconds, nanos, values, units = zip(
         *[
             (
                 each.station_id,
+                each.sensor_id,
                 each.pollutant,
                 each.averaging_period,
                 (time := each.time).seconds,
@@ -51,6 +53,10 @@ def columns(readings: Sequence[pb.Reading]) -> Columns:
         ],
         strict=True,
     )
+    station_ids = stations
+    if any(sensors):
+        pairs = zip(stations, sensors, strict=True)
+        station_ids = tuple(f"{station}/{sensor}" if sensor else station for station, sensor in pairs)
     value = np.array(values, dtype=np.float64)
     for place in np.flatnonzero(value == 0.0).tolist():
         if not readings[place].HasField("value"):
@@ -74,7 +80,7 @@ def columns(readings: Sequence[pb.Reading]) -> Columns:
 
 
 def accepted(
-    messages: Sequence[pb.Reading], found: Columns, numbers: Ints, latest: int, *, offset: int, most_errors: int
+    messages: Sequence[pb.Reading], found: Columns, numbers: Ints, taken: Taken, *, offset: int, most_errors: int
 ) -> tuple[Readings, list[ItemError]]:
     """Takes a chunk apart into what can be stored and why the rest cannot.
 
@@ -84,27 +90,33 @@ def accepted(
         messages: The chunk.
         found: Its columns.
         numbers: The numbers of its stations.
-        latest: The latest time taken, in microseconds since 1970.
+        taken: Which times are taken.
         offset: The index of its first reading.
         most_errors: How many errors are wanted at most; more readings may be refused.
     """
     raw = found.readings
     readings = Readings(numbers, raw.pollutant, raw.averaging_period, raw.unit, raw.time, raw.value)
-    good = acceptable(readings, latest)
+    good = acceptable(readings, taken)
     if good.all():
         return with_defaults(readings), []
     errors: list[ItemError] = []
     for place in np.flatnonzero(~good).tolist()[:most_errors]:
-        rule = _rule(int(raw.time[place]), latest, known=bool(numbers[place] != UNKNOWN))
+        rule = _rule(int(raw.time[place]), taken, known=bool(numbers[place] != UNKNOWN))
         errors += partition([messages[place]], rule, offset=offset + place).errors
     return with_defaults(readings.take(good)), errors
 
 
-def _rule(time: int, latest: int, *, known: bool) -> Callable[[pb.Reading], None]:
+def _rule(time: int, taken: Taken, *, known: bool) -> Callable[[pb.Reading], None]:
     """Returns what a reading that keeps the rules of the proto was refused for."""
 
     def rule(reading: pb.Reading) -> None:
-        check(Pollutant(reading.pollutant), reading.unit, reading.value, time, latest)
+        check(Pollutant(reading.pollutant), reading.unit, reading.value, time, taken)
+        if not known and reading.sensor_id:
+            raise NotFound(
+                Reason.STATION_NOT_FOUND,
+                f"your tenant has no station {reading.station_id!r} with a sensor {reading.sensor_id!r}; register it"
+                " first",
+            )
         if not known:
             raise NotFound(
                 Reason.STATION_NOT_FOUND, f"your tenant has no station {reading.station_id!r}; register it first"
@@ -123,6 +135,10 @@ def station(message: pb.Station) -> Station:
         message.agency,
         message.location.lat,
         message.location.lng,
+        sensors=tuple(
+            Sensor(each.sensor_id, each.model, tuple(each.pollutants), each.low_cost, each.correction)
+            for each in message.sensors
+        ),
     )
 
 
@@ -139,12 +155,13 @@ def station_filter(request: pb.ListStationsRequest) -> StationFilter:
 
 
 def place(request: pb.ListReadingsRequest | pb.GetHistoryRequest) -> Place:
-    """Returns the station or the circle asked about."""
+    """Returns the station, its sensor or the circle asked about."""
     radius_meters = request.radius_meters if request.HasField("radius_meters") else None
-    return Place(request.station_id, request.lat, request.lng, radius_meters)
+    sensor_id = request.sensor_id if isinstance(request, pb.ListReadingsRequest) else ""
+    return Place(request.station_id, sensor_id, request.lat, request.lng, radius_meters)
 
 
-def reading_filter(request: pb.ListReadingsRequest) -> ReadingFilter:
+def reading_filter(request: pb.ListReadingsRequest | pb.ListCorrectionsRequest) -> ReadingFilter:
     """Returns which readings are wanted."""
     return ReadingFilter(
         pollutant=request.pollutant or None,

@@ -1,0 +1,183 @@
+"""One pollutant over the ground at one moment: what stations said of it, and what that makes between them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from airquality.averages import Basis
+from airquality.contributions import Contribution
+from airquality.interpolation import (
+    MOST_STATIONS,
+    REACH_METERS,
+    Estimate,
+    along_the_ground,
+    between,
+    interpolate,
+    interpolate_many,
+    positions,
+    scale_of,
+)
+from airquality.stations import Station
+from airquality.units import AveragingPeriod, Pollutant
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+# Below this share a station says next to nothing; it counts for the value, and is not listed.
+_LEAST_WEIGHT: Final = 0.01
+
+
+class PollutantCondition(NamedTuple):
+    """One pollutant at a place.
+
+    Attributes:
+        pollutant: The pollutant.
+        estimate: The concentration in its usual unit.
+        contributions: What it rests on, the nearest station first, one for each weight of `estimate`.
+        others: The same weights' averages that the index counts beside it, by their periods, where a station has one.
+    """
+
+    pollutant: Pollutant
+    estimate: Estimate
+    contributions: tuple[Contribution, ...]
+    others: Mapping[AveragingPeriod, float]
+
+
+class Grid(NamedTuple):
+    """A pollutant at n places; NaN where the data does not support a value.
+
+    Attributes:
+        values: The concentrations in the usual unit.
+        lows: Where the 80 % intervals begin.
+        highs: Where they end.
+    """
+
+    values: Floats
+    lows: Floats
+    highs: Floats
+
+
+class _Layer:
+    """Stations of one quality, as arrays."""
+
+    def __init__(self, parts: Sequence[Contribution]) -> None:
+        self.parts = parts
+        self.values = np.array([each.value for each in parts])
+        self.places = positions([each.station.lat for each in parts], [each.station.lng for each in parts])
+        self.tree = cKDTree(self.places)
+
+    def near(self, place: Floats, count: int, reach_meters: float) -> tuple[Floats, Ints]:
+        """Returns distances over the ground of the nearest stations and their numbers, (…, count), ascending.
+
+        Where there are fewer the distance is infinite and the number that of the last station.
+        """
+        # A number is looked up faster than a range, but of one station makes no array.
+        wanted = count if count > 1 else [1]
+        distances, found = self.tree.query(place, k=wanted, distance_upper_bound=reach_meters)
+        return along_the_ground(np.asarray(distances)), np.minimum(np.asarray(found), len(self.parts) - 1)
+
+
+class Surface:
+    """What all stations said of one pollutant at one moment.
+
+    A mean of too few hours counts only where no station near enough has anything better.
+    """
+
+    def __init__(self, pollutant: Pollutant, contributions: Sequence[Contribution]) -> None:
+        """Makes it.
+
+        Args:
+            pollutant: Of which all are.
+            contributions: At most one a station. Those without a finite value are left out.
+        """
+        self.pollutant = pollutant
+        self._scale = scale_of(pollutant)
+        usable = [each for each in contributions if np.isfinite(each.value)]
+        sound = [each for each in usable if each.basis != Basis.AVERAGE_INCOMPLETE]
+        rest = [each for each in usable if each.basis == Basis.AVERAGE_INCOMPLETE]
+        self._layers = [_Layer(parts) for parts in (sound, rest) if parts]
+
+    @property
+    def averaging_period(self) -> AveragingPeriod:
+        """What its values count as for the index."""
+        return AveragingPeriod(self._layers[0].parts[0].averaging_period) if self._layers else AveragingPeriod.HOUR
+
+    def distances(self, places: Floats, reach_meters: float) -> Floats:
+        """Returns how far the nearest station is from each of n places, in metres; infinite beyond the reach."""
+        nearest = np.full(len(places), np.inf)
+        for layer in self._layers:
+            nearest = np.minimum(nearest, layer.near(places, 1, reach_meters)[0][:, 0])
+        return nearest
+
+    @property
+    def contributions(self) -> list[Contribution]:
+        """What each station said."""
+        return [part for layer in self._layers for part in layer.parts]
+
+    def at(self, place: Floats, radius_meters: float) -> PollutantCondition | None:
+        """Returns the pollutant at a place, or None where the nearest station is further than the radius.
+
+        Args:
+            place: As `airquality.interpolation.positions` gives it, 3.
+            radius_meters: How far the nearest station may be; others count up to REACH_METERS, or the radius if larger.
+        """
+        for layer in self._layers:
+            count = min(MOST_STATIONS, len(layer.parts))
+            distances, found = layer.near(place, count, max(radius_meters, REACH_METERS))
+            there = int(np.searchsorted(distances, np.inf))
+            if there and distances[0] <= radius_meters:
+                return self._condition(layer, distances[:there], found[:there])
+        return None
+
+    def over(self, places: Floats, radius_meters: float) -> Grid:
+        """Returns the pollutant at many places, as `at` does at one.
+
+        Args:
+            places: As `airquality.interpolation.positions` gives them, (n, 3).
+            radius_meters: How far the nearest station may be.
+        """
+        grid = Grid(*(np.full(len(places), np.nan) for _ in range(3)))
+        for layer in self._layers:
+            # Most places of a map are far from any station: these are found out first, at an eighth of the cost.
+            open_places = np.flatnonzero(np.isnan(grid.values))
+            nearest, _ = layer.near(places[open_places], 1, radius_meters)
+            supported = open_places[np.isfinite(nearest[:, 0])]
+            if supported.size:
+                count = min(MOST_STATIONS, len(layer.parts))
+                distances, found = layer.near(places[supported], count, max(radius_meters, REACH_METERS))
+                made = interpolate_many(distances, between(layer.places[found]), layer.values[found], self._scale)
+                grid.values[supported], grid.lows[supported], grid.highs[supported] = made.values, made.lows, made.highs
+        return grid
+
+    def _condition(self, layer: _Layer, distances: Floats, found: Ints) -> PollutantCondition:
+        estimate = interpolate(distances, between(layer.places[found]), layer.values[found], self._scale)
+        kept = [place for place, weight in enumerate(estimate.weights) if weight >= _LEAST_WEIGHT]
+        chosen, meters = found.tolist(), distances.tolist()
+        parts = []
+        for place in kept:
+            part = layer.parts[chosen[place]]
+            # As _replace does, at a quarter of its cost, which is paid for every station of every reply.
+            at = part.station
+            station = Station(at.station_id, at.provider, at.name, at.agency, at.lat, at.lng, at.id, meters[place])
+            parts.append(Contribution(station, *part[1:]))
+        weights = [estimate.weights[place] for place in kept]
+        total = sum(weights)
+        periods = dict.fromkeys(period for part in parts for period in part.others)
+        known = ((period, self._other(parts, weights, period)) for period in periods)
+        others = {period: value for period, value in known if value is not None}
+        return PollutantCondition(
+            self.pollutant, estimate._replace(weights=tuple(each / total for each in weights)), tuple(parts), others
+        )
+
+    def _other(self, parts: Sequence[Contribution], weights: Sequence[float], period: AveragingPeriod) -> float | None:
+        total = logarithm = 0.0
+        for part, weight in zip(parts, weights, strict=True):
+            value = part.others.get(period, math.nan)
+            if math.isfinite(value):
+                total += weight
+                logarithm += weight * math.log(max(value, 0.0) + self._scale.offset)
+        return max(0.0, math.exp(logarithm / total) - self._scale.offset) if total else None
