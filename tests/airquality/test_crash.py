@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,16 +18,9 @@ from geomesh.airquality.v1 import airquality_pb2_grpc
 from meshkit.postgres import Postgres
 from tests.airquality.conftest import Caller, reading, station
 from tests.meshkit.conftest import Issuer
+from tests.ports import free_port
 
 STATIONS, BATCH = 5, 40
-
-
-def free_port() -> int:
-    """Returns a port that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

@@ -1,7 +1,6 @@
 """A real auth service on a database of its own, with accounts whose passwords cost little."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from geomesh.auth.v1 import account_pb2_grpc, admin_pb2_grpc, auth_pb2_grpc
 from geomesh.auth.v1 import auth_pb2 as pb
 from meshkit.serve import running
 from meshkit.status import from_rpc_error
+from tests.ports import free_port
 
 KEY_ENCRYPTION_KEY = "for-the-tests-0123456789-abcdefghij"
 PASSWORD = "correct horse battery staple"
@@ -144,14 +144,6 @@ async def refusal(call: Awaitable[Reply]) -> Any:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await call
     return from_rpc_error(refused.value, "auth")
-
-
-def free_port() -> int:
-    """Returns a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def make_settings(service_dsn: str, owner_dsn: str, tmp_path: Path, **changes: Any) -> Settings:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -22,6 +21,7 @@ from gateway.settings import EdgeSettings, Settings
 from gateway.site import Site
 from geomesh.gateway.v1 import gateway_pb2 as pb
 from meshkit.serve import running
+from tests.ports import free_ports
 
 Behaviour = Callable[[], Awaitable[pb.GetStatusResponse]]
 
@@ -156,12 +156,3 @@ async def wait_until_live(admin_url: str) -> None:
             except httpx.TransportError:
                 pass
             await asyncio.sleep(0.02)
-
-
-def free_ports(count: int) -> list[int]:
-    """Returns ports that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

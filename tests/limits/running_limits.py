@@ -20,9 +20,10 @@ from gateway.contract import Contract, load
 from gateway.render import write
 from gateway.settings import EdgeSettings
 from geomesh.auth.v1 import auth_pb2
-from tests.gateway.running_edge import free_ports, start_envoy, wait_until_live
+from tests.gateway.running_edge import start_envoy, wait_until_live
 from tests.limits.ticking import WATCH, Ticker
 from tests.meshkit.forging import AUDIENCE, ISSUER, Forger
+from tests.ports import free_ports
 
 
 class Backend(grpc.GenericRpcHandler):

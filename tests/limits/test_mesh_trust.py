@@ -13,7 +13,7 @@ from gateway.limits.settings import Settings
 from meshkit.development_ca import Authority, Subject, issue, subjects
 from meshkit.tls import Certificates, mesh_name
 from meshkit.tls import channel as connect
-from tests.gateway.running_edge import free_ports
+from tests.ports import free_port
 
 METHOD = f"/{SERVICE}/ShouldRateLimit"
 
@@ -42,7 +42,7 @@ async def echoed(request: bytes) -> bytes:
 @pytest.fixture
 async def address(certs: Path) -> AsyncIterator[str]:
     """Where a listener with TLS is that answers with what it was asked."""
-    (port,) = free_ports(1)
+    port = free_port()
     listener = Listener(settings(certs, port), echoed)
     await listener.start()
     yield f"127.0.0.1:{port}"
@@ -112,7 +112,7 @@ async def test_an_edge_whose_certificate_expired_gets_no_connection(tmp_path: Pa
         (tmp_path / f"{name}.pem").write_bytes(certificate)
         (tmp_path / f"{name}-key.pem").write_bytes(key)
     (tmp_path / "ca.pem").write_bytes(authority.pem)
-    (port,) = free_ports(1)
+    port = free_port()
     listener = Listener(settings(tmp_path, port), echoed)
     await listener.start()
     try:

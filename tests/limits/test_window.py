@@ -1,6 +1,7 @@
 """The window itself, on a real Redis and its clock."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -155,14 +156,16 @@ async def test_a_redis_that_refuses_to_count_is_told_of_and_stops_nobody(
 
 
 async def test_many_are_asked_in_few_runs_and_each_gets_its_own_answer(counting: Batches, redis_url: str) -> None:
-    with redis.Redis.from_url(redis_url) as store:
-        store.config_resetstat()
+    with redis.Redis.from_url(redis_url) as store, store.monitor() as seen:
         answers = await asyncio.gather(*(ask(counting, (f"caller-{n}", n + 1, HOUR)) for n in range(250)))
-        runs = store.info("commandstats")["cmdstat_evalsha"]["calls"]
+        store.echo("that was all")
+        database = store.get_connection_kwargs()["db"]
+        commands = itertools.takewhile(lambda each: "that was all" not in each["command"], seen.listen())
+        runs = sum(each["db"] == database and each["command"].startswith("EVALSHA") for each in commands)
     assert [(allowed, limit, remaining) for allowed, _, limit, remaining, _ in answers] == [
         (1, n + 1, n) for n in range(250)
     ]
-    assert runs <= 4
+    assert 3 <= runs <= 4  # the first may find that Redis does not know the script
 
 
 async def test_what_cannot_be_counted_spoils_nobody_elses_answer(counting: Batches, redis_url: str) -> None:

@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 import os
 import pwd
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +18,7 @@ import redis
 from pydantic import SecretStr
 
 from meshkit.settings import ServiceSettings
+from tests.ports import free_port
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
@@ -163,15 +162,6 @@ def _postgres_programs() -> Path | None:
         return installed[-1]
     found = shutil.which("initdb")
     return Path(found).parent if found else None
-
-
-def free_port() -> int:
-    """Returns a port below those that the system gives to clients, so that it is free again after a stop."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        with socket.socket() as candidate, contextlib.suppress(OSError):
-            candidate.bind(("127.0.0.1", port))
-            return port
 
 
 def _succeeds(command: list[str]) -> bool:

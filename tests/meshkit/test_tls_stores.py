@@ -17,7 +17,8 @@ from meshkit.errors import Unavailable
 from meshkit.health import State
 from meshkit.postgres import Postgres
 from meshkit.redis import Redis
-from tests.meshkit.servers import Server, StoreSettings, free_port, postgres_server, until
+from tests.meshkit.servers import Server, StoreSettings, postgres_server, until
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")
