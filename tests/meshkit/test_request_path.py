@@ -280,7 +280,7 @@ async def test_leaves_a_call_that_names_a_deadline_its_time(
 
     async with start(make_probe(measure), request_timeout_seconds=0.05) as ports:
         reply = await stub(ports.grpc).Open(messages.ProbeRequest(), timeout=20)
-    assert 15 < float(reply.text) <= 20
+    assert 15 < float(reply.text) < 21  # gRPC sends a timeout with few digits, rounded up
 
 
 async def test_sends_bytes_that_are_a_reply_already(start: Start, make_probe: Any, stub: Any, messages: Any) -> None:
