@@ -12,7 +12,7 @@ PATH = "/geomesh.spatial_index.v1.SpatialIndexService/EncodeLocation"
 LAT, LNG = 37.7752702151959, -122.418307270836
 REQUEST = {"lat": LAT, "lng": LNG, "resolution": [9]}
 QUERY = "/v1/cells:encode?lat=37.7752702151959&lng=-122.418307270836&resolution=9"
-SECONDS = 3.0
+SECONDS = 2.0
 
 
 def request_path(mesh: Mesh) -> Iterator[Row]:

@@ -52,12 +52,13 @@ def floor(name: str, ours: float, unit: str, at_least: float) -> Row:
     return Row(name, f"{ours:,.0f} {unit}", "", f"{ours:,.0f}", f"≥ {at_least:,.0f}", ours >= at_least)
 
 
-def ceiling(name: str, ours: float, unit: str, at_most: float) -> Row:
-    """Returns the row of an absolute figure that must be at most `at_most`."""
-    return Row(name, f"{ours:,.2f} {unit}", "", f"{ours:,.2f}", f"≤ {at_most:,.2f}", ours <= at_most)
+def ceiling(name: str, ours: float, unit: str, at_most: float, limit: float | None = None) -> Row:
+    """Returns the row of an absolute figure that must be at most `at_most`; `limit` is what the machine gives at best."""
+    least = "" if limit is None else f"{limit:,.2f} {unit}"
+    return Row(name, f"{ours:,.2f} {unit}", least, f"{ours:,.2f}", f"≤ {at_most:,.2f}", ours <= at_most)
 
 
-def in_turn(ours: Callable[[], float], limit: Callable[[], float], *, rounds: int = 5) -> tuple[float, float]:
+def in_turn(ours: Callable[[], float], limit: Callable[[], float], *, rounds: int = 7) -> tuple[float, float]:
     """Measures two things in turn, so that what else the machine does hits both, and returns one pair.
 
     The pair is the one with the median ratio: its two figures were taken within seconds of each other.
