@@ -46,17 +46,8 @@ class Retries:
         self._most = self._budget = budget
         self._ratio = budget_ratio
 
-    async def call(self, work: Callable[..., Awaitable[ResultT]], *arguments: object) -> ResultT:
-        """Returns what the first attempt to succeed returns, or raises what the last one raised."""
-        started = time.monotonic()
-        self.count()
-        try:
-            return await work(*arguments)
-        except Exception as error:  # noqa: BLE001 -- `is_passing` tells them apart
-            return await self.after(error, started, work, *arguments)
-
     def count(self) -> None:
-        """Notes a first attempt, which adds to the budget; for who makes it without `call`."""
+        """Notes a first attempt, which adds to the budget."""
         if self._budget < self._most:
             self._budget = min(self._most, self._budget + self._ratio)
 
@@ -79,7 +70,7 @@ class Retries:
             await asyncio.sleep(wait_seconds)
             try:
                 return await work(*arguments)
-            except Exception as next_error:  # noqa: BLE001 -- as in `call`
+            except Exception as next_error:  # noqa: BLE001 -- `is_passing` tells them apart
                 error = next_error
         raise error
 
