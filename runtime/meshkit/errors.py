@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 DOMAIN = "geomesh"
 """``google.rpc.ErrorInfo.domain`` of every error."""
@@ -83,6 +84,10 @@ class MeshError(Exception):
         super().__init__(message)
         self.reason = reason
         self.message = message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Lets it pass from one process to another, which an error does not whose arguments are not its `args`."""
+        return _remade, (type(self), self.args), self.__dict__
 
 
 class InvalidInput(MeshError):
@@ -169,3 +174,7 @@ class DeadlineExceeded(MeshError):
     def __init__(self, message: str, *, given_seconds: float = math.inf) -> None:
         super().__init__(Reason.DEADLINE_EXCEEDED, message)
         self.given_seconds = given_seconds
+
+
+def _remade(of: type[MeshError], arguments: tuple[Any, ...]) -> MeshError:
+    return of.__new__(of, *arguments)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -11,8 +12,8 @@ from geomesh.spatial_index.v1.spatial_index_pb2_grpc import SpatialIndexServiceS
 from meshkit.batch import partition
 from meshkit.context import current
 from meshkit.paging import PageToken
-from spatial_index import cells, convert, geojson
-from spatial_index.cover import cover
+from spatial_index import aside, cells, convert
+from spatial_index.aside import Aside
 from spatial_index.encoding import encode
 from spatial_index.entities import Entities
 from spatial_index.settings import Settings
@@ -25,11 +26,11 @@ _MOST_ERRORS = 1_000
 
 
 class SpatialIndexServicer(SpatialIndexServiceServicer):
-    """Translates; the grids are known by `cells`, `cover` and `encoding`, the entities by `entities`."""
+    """Translates; the grids are known by `cells`, `aside` and `encoding`, the entities by `entities`."""
 
     def __init__(self, settings: Settings, entities: Entities) -> None:
         self._entities = entities
-        self._max_cover_cells = settings.max_cover_cells
+        self._aside = Aside(settings.max_cover_cells)
         self._clock_skew = timedelta(seconds=settings.max_clock_skew_seconds)
 
     async def EncodeLocation(self, request: pb.EncodeLocationRequest, _context: object) -> pb.EncodeLocationResponse:
@@ -60,14 +61,7 @@ class SpatialIndexServicer(SpatialIndexServiceServicer):
 
     async def CoverArea(self, request: pb.CoverAreaRequest, _context: object) -> pb.CoverAreaResponse:
         """Covers an area with cells."""
-        found = cover(
-            geojson.area(request.area, "area"),
-            request.resolution,
-            convert.CONTAINMENTS[request.containment],
-            compact=request.compact,
-            max_cells=self._max_cover_cells,
-        )
-        return pb.CoverAreaResponse(cells=found.cells, cell_count=found.cell_count)
+        return await self._aside.cover(request)
 
     async def UpsertEntities(self, request: pb.UpsertEntitiesRequest, _context: object) -> pb.UpsertEntitiesResponse:
         """Stores entities."""
@@ -109,7 +103,7 @@ class SpatialIndexServicer(SpatialIndexServiceServicer):
         """Returns a page of the entities within a region."""
         page = await self._entities.within(
             _tenant(),
-            convert.region(request),
+            await aside.read(request, partial(convert.region, request)),
             after=PageToken.decode(request.page_token, query=request, types=(str, str)) or ("", ""),
             page_size=min(request.page_size or _DEFAULT_PAGE_SIZE, _LARGEST_PAGE_SIZE),
             filters=convert.filters(request, datetime.now(UTC)),
