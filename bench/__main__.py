@@ -65,6 +65,23 @@ HTTP/1.1 connections); where they differ, ghz, with 32 calls in flight on four c
 verified, and a trace that is not sampled; metrics are on. Run again with `make bench`, or one group with
 `.venv/bin/python -m bench path`.
 
+## What falls short on two cores, and why
+
+The load generator, Envoy, the services, Postgres and Redis share two cores here, whose speed was seen to change by two
+fifths within a second. Rows near their target are kept in one run and missed in the next.
+
+- **FindNearby**: a call takes 1.4 ms of processor time, of which the load generator has 0.37, the service 0.57 and Postgres
+  0.47 (below). Two cores then come to about 1,420 a second.
+- **REST with two replicas**: a second process has no core of its own.
+- **The rate-limit hop**: beside it stands what a bare gRPC echo needs at the same rate on the same machine, which was seen
+  to exceed the target by itself (2.8 to 5.2 ms in one minute).
+- **GetCurrentConditions at random points**: the reply is more than the SQL that it was first held against. Of the answering
+  thread kriging takes 22 %, the index 12 %, the reply's message 10 %, validation 5 %, and gRPC with the event loop the rest,
+  which is more than the whole bare echo. Answering those that come together in one computation was tried: gRPC lets calls
+  in one by one, and batches held 1.2 places.
+- **Deliveries in bursts of 100**: each costs gRPC in Python about 0.2 ms on either side, and the last of a burst waits for
+  the others.
+
 ## Where the time of EncodeLocation goes
 
 {profile}

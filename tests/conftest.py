@@ -98,6 +98,9 @@ def _running_mesh() -> Iterator[Mesh]:
         mesh = Mesh(Stack(MESH_RUN, ports, _REPLICAS, durable=False, environment=environment, tls=tls))
         try:
             _finish(mesh.start_all())
+            if tls:  # what gRPC and requests take for the system's authorities, here and in the programs that tests run
+                for each in ("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "REQUESTS_CA_BUNDLE"):
+                    os.environ[each] = str(mesh.stack.certificate("ca"))
             yield mesh
         finally:
             mesh.stack.supervisor.shut_down()
