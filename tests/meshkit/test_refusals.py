@@ -52,12 +52,11 @@ def servicer(probe: ModuleType, messages: Any) -> Any:
 
     class Probe(probe.ProbeServiceServicer):  # type: ignore[name-defined, misc]
         async def Open(self, request: Any, context: object) -> Any:
-            return messages.ProbeResponse()
-
-        async def Write(self, request: Any, context: object) -> Any:
             if request.number == 1:
                 raise PermissionDenied(Reason.SIGN_UP_CLOSED, "not this one")
             return messages.ProbeResponse()
+
+        Write = Open
 
         async def Watch(self, request: Any, context: object) -> Any:
             yield messages.ProbeResponse()
@@ -76,12 +75,15 @@ class Calls:
         self._stub = probe.ProbeServiceStub(self._channel)
         self._messages = messages
 
-    async def __call__(self, token: str = "", number: int = 0, **metadata: str) -> grpc.StatusCode:
+    async def __call__(
+        self, token: str = "", number: int = 0, method: str = "Write", **metadata: str
+    ) -> grpc.StatusCode:
         headers = {key.replace("_", "-"): value for key, value in metadata.items()}
         if token:
             headers["authorization"] = f"Bearer {token}"
         try:
-            await self._stub.Write(self._messages.ProbeRequest(number=number), metadata=tuple(headers.items()))
+            request = self._messages.ProbeRequest(number=number)
+            await getattr(self._stub, method)(request, metadata=tuple(headers.items()))
         except grpc.aio.AioRpcError as error:
             return error.code()
         return grpc.StatusCode.OK
@@ -128,6 +130,8 @@ async def test_what_passes_and_what_nobody_known_is_refused_is_handed_over_to_no
         assert await call(issuer[0].token("user")) is grpc.StatusCode.OK
         for token in ("", "nonsense", issuer[0].token("public", exp=1)):
             assert await call(token) is grpc.StatusCode.UNAUTHENTICATED
+        # A sign-up that is closed, for one: whoever asks for it has no account yet.
+        assert await call(number=1, method="Open") is grpc.StatusCode.PERMISSION_DENIED
         await call.close()
     assert not await some_are_there(redis)  # also not at the end, when everything is handed over
 
