@@ -15,7 +15,6 @@ import math
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -129,17 +128,15 @@ class Refusals:
     required: Final = False
     breaker: Final = ""
 
-    def __init__(self, settings: ServiceSettings, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: ServiceSettings) -> None:
         """Prepares without connecting.
 
         Args:
             settings: The service, the address of Redis, and how long refusals are counted together.
-            clock: The time in Unix seconds.
         """
         self._service = settings.service
         self._url = settings.redis_url.get_secret_value()
         self._together_seconds = settings.refusal_audit_seconds
-        self._clock = clock
         self._tallies: dict[_Key, _Tally] = {}
         self._of_tenant: Counter[str] = Counter()
         self._outgoing: list[Refusal] = []
@@ -158,7 +155,7 @@ class Refusals:
         caller = call.identity
         if not caller.subject:
             return
-        now = self._clock()
+        now = time.time()
         key = (caller.tenant, caller.subject, call.method)
         tally = self._tallies.get(key)
         if tally is None:
