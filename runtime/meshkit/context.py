@@ -4,14 +4,20 @@ import time
 import uuid
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from meshkit.errors import MeshError
 from meshkit.identity import ANONYMOUS, Identity
 
+if TYPE_CHECKING:
+    import grpc
+
 REQUEST_ID: Final = "x-request-id"
 TRACEPARENT: Final = "traceparent"
 AUTHORIZATION: Final = "authorization"
+CLIENT_ADDRESS: Final = "x-envoy-external-address"
+"""The header in which the edge says who its client is. It takes away what a client writes there."""
 
 
 class RequestContext:
@@ -72,3 +78,13 @@ CURRENT: Final[ContextVar[RequestContext | None]] = ContextVar("geomesh_request"
 def current() -> RequestContext:
     """Returns the call in work; outside of one, an anonymous call with a minute to go, for loaders and tests."""
     return CURRENT.get() or RequestContext("", {}, time.monotonic() + 60.0)
+
+
+def address_of(context: "grpc.aio.ServicerContext[Any, Any]") -> str:
+    """Returns the address that the call in work comes from: as the edge says, or else the connection's."""
+    named = current().text(CLIENT_ADDRESS)
+    if named:
+        return named[:64]
+    # `ipv4:127.0.0.1:1234`, `ipv6:%5B::1%5D:1234` or `unix:…`
+    parts = unquote(context.peer() or "").split(":", 1)
+    return parts[-1].rpartition(":")[0].strip("[]") if parts[0].startswith("ip") else ""

@@ -34,6 +34,7 @@ from meshkit.context import AUTHORIZATION, CURRENT, TRACEPARENT, RequestContext,
 from meshkit.errors import DeadlineExceeded, MeshError, PermissionDenied, Reason, Unavailable
 from meshkit.jws import expired
 from meshkit.policy import Method
+from meshkit.refusals import Refusals
 from meshkit.settings import ServiceSettings
 from meshkit.tls import peer_check
 from meshkit.tokens import TokenVerifier, revoked, withdrawn
@@ -53,6 +54,7 @@ class Server:
     Attributes:
         settings: The service's settings.
         tokens: Tells whose token it is.
+        refusals: Brings refusals of known callers to the audit log.
         tracer: Makes spans; None when tracing is off.
         in_work: Unary calls in work now.
         streams: Tasks that write to a caller until they are told to stop.
@@ -61,6 +63,7 @@ class Server:
 
     settings: ServiceSettings
     tokens: TokenVerifier
+    refusals: Refusals
     tracer: trace.Tracer | None = None
     in_work: int = 0
     streams: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -139,6 +142,8 @@ def wrap(method: Method, server: Server, handler: Callable[..., Any]) -> Call:
                 server.in_work -= 1
             observe(time.monotonic() - started)
         ended[status.code_of(error)].inc()
+        if isinstance(error, PermissionDenied):
+            server.refusals.note(call, error, context)
         await context.abort_with_status(status.RichStatus(status.to_status(error, request_id=call.request_id)))
         raise AssertionError("abort_with_status always raises")
 

@@ -31,6 +31,7 @@ from meshkit.channels import Upstream
 from meshkit.health import Dependency, HealthServicer, State, overall
 from meshkit.jwks import FetchJwks
 from meshkit.policy import method_of, methods_of, service_of
+from meshkit.refusals import Refusals
 from meshkit.settings import ServiceSettings
 from meshkit.tls import Certificates, server_credentials
 from meshkit.tokens import TokenVerifier
@@ -114,14 +115,15 @@ async def running(
         auth = Upstream(settings.auth_address, "auth", forward_identity=False, certificates=certificates)
         stack.push_async_callback(auth.close)
         tokens = tokens or TokenVerifier(settings, _fetch_jwks(auth.channel))
-        path = request_path.Server(settings, tokens, tracer)
+        refusals = Refusals(settings)
+        path = request_path.Server(settings, tokens, refusals, tracer)
         tokens.revoked.listen(path.end_revoked)
         tokens.listen_for_withdrawals(path.end_unproven)
         telemetry.IN_WORK.set_function(lambda: path.in_work)
         server = grpc.aio.server(options=_options(settings))
-        # Who asks nobody for a token needs neither keys nor Redis to judge one.
+        # Who asks nobody for a token needs neither keys nor Redis to judge one, and knows nobody to refuse.
         if any(map(_asks_for_tokens, servicers)):
-            dependencies = (*tokens.dependencies, *dependencies)
+            dependencies = (*tokens.dependencies, refusals, *dependencies)
         everything = (*servicers, HealthServicer(settings.service, dependencies))
         names = [_register(server, path, each) for each in everything]
         standard_health = health.aio.HealthServicer()

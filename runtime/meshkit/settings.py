@@ -90,6 +90,15 @@ class ServiceSettings(BaseSettings):
     revocation_poll_seconds: float = Field(
         1.0, gt=0, le=60, description="Time in seconds after which Redis is asked again which tokens were revoked."
     )
+    refusal_audit_seconds: float = Field(
+        60.0,
+        ge=0,
+        le=3600,
+        description=(
+            "Time in seconds in which refusals of one caller by one RPC become one entry of the audit log, after the first,"
+            " which becomes one at once."
+        ),
+    )
     trusted_issuers: TrustedIssuers = Field(
         [],
         description=(

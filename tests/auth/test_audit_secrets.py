@@ -13,6 +13,7 @@ from geomesh.auth.v1 import account_pb2, admin_pb2, auth_pb2
 from tests.auth.conftest import EMAIL, PASSWORD, Auth, Start
 from tests.auth.programs import bearer
 from tests.auth.test_admin import CHIEF, ROOT, people
+from tests.auth.test_refusals import counted
 
 CHANGED = "a violet ladder under water"
 RESET = "nine quiet lamps behind a wall"
@@ -81,7 +82,9 @@ async def of_programs(call: Eavesdropper, auth: Auth) -> None:
         auth.stub.CreateApiKey, auth_pb2.CreateApiKeyRequest(display_name="mast", scopes=["read:own_data"]), me
     )
     exchange = auth_pb2.ExchangeTokenRequest(grant_type="api_key", api_key=made.key)
-    assert await call(auth.stub.ExchangeToken, exchange)
+    by_key = await call(auth.stub.ExchangeToken, exchange)
+    another = auth_pb2.CreateApiKeyRequest(display_name="another", scopes=["read:own_data"])
+    assert await call(auth.stub.CreateApiKey, another, by_key.access_token) is None
     program = await call(
         auth.stub.CreateServiceAccount, auth_pb2.CreateServiceAccountRequest(display_name="import"), me
     )
@@ -123,6 +126,7 @@ async def test_no_secret_of_any_flow_is_kept(start: Start) -> None:
         await of_programs(call, auth)
         await of_administrators(call, auth)
         call.heard.update(message.token for message in await auth.mails() if message.token)
+        await counted(auth, 1)
         kept = await everything_kept(auth)
         log = await auth.arrange("SELECT string_agg(e::text, ' ') FROM auth.audit_events e")
     assert len(call.heard) > 30

@@ -84,7 +84,7 @@ class Caller:
         stores = {
             each.name: (_name(each.state), each.breaker)
             for each in reply.dependencies
-            if each.name not in {"auth-keys", "revocations"}
+            if each.name not in {"auth-keys", "revocations", "refusals"}
         }
         return _name(reply.state), stores
 

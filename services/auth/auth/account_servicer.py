@@ -4,13 +4,12 @@ from typing import Any, Final
 
 import grpc
 
-from auth.caller import address_of
 from auth.password_changes import PasswordChanges
 from auth.second_factors import SecondFactors
 from auth.sign_ups import SignUps
 from geomesh.auth.v1 import account_pb2 as pb
 from geomesh.auth.v1.account_pb2_grpc import AccountServiceServicer
-from meshkit.context import current
+from meshkit.context import address_of, current
 
 _NEVER_KEPT: Final = (("cache-control", "no-store"),)
 

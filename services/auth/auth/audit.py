@@ -54,6 +54,7 @@ class Event(StrEnum):
     USER_SUSPENDED = "user.suspended"
     USER_RESUMED = "user.resumed"
     USER_DELETED = "user.deleted"
+    AUTHORIZATION_REFUSED = "authorization.refused"
 
 
 class Executor(Protocol):
@@ -73,6 +74,7 @@ async def record(
     actor: str = "",
     outcome: str = SUCCESS,
     address: str = "",
+    request_id: str | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> None:
     """Appends an event to the tenant's chain.
@@ -88,6 +90,7 @@ async def record(
         actor: The id of the account that did it; empty where nobody knows.
         outcome: `SUCCESS` or `REFUSED`.
         address: The client's address.
+        request_id: In which request; None for the one in work.
         details: More, without secrets.
 
     Raises:
@@ -103,7 +106,7 @@ async def record(
         tenant or PUBLIC_TENANT,
         str(event),
         outcome,
-        *(_storable(text) for text in (subject, actor, address, current().request_id)),
+        *map(_storable, (subject, actor, address, current().request_id if request_id is None else request_id)),
         json.dumps(more, sort_keys=True, separators=(",", ":")),
     )
 

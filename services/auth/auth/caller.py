@@ -2,27 +2,13 @@
 
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
-from typing import Any, Final
-from urllib.parse import unquote
+from typing import Any
 
 import grpc
 
 from geomesh.options.v1 import options_pb2
-from meshkit.context import current
+from meshkit.context import address_of, current
 from meshkit.identity import Identity
-
-CLIENT_ADDRESS: Final = "x-envoy-external-address"
-"""The header in which the edge says who its client is. It takes away what a client writes there."""
-
-
-def address_of(context: "grpc.aio.ServicerContext[Any, Any]") -> str:
-    """Returns the address that a call comes from: as the edge says, or else the connection's."""
-    named = current().text(CLIENT_ADDRESS)
-    if named:
-        return named[:64]
-    # `ipv4:127.0.0.1:1234`, `ipv6:%5B::1%5D:1234` or `unix:…`
-    parts = unquote(context.peer() or "").split(":", 1)
-    return parts[-1].rpartition(":")[0].strip("[]") if parts[0].startswith("ip") else ""
 
 
 def network_of(address: str) -> str:

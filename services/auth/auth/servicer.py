@@ -6,7 +6,6 @@ import grpc
 
 from auth import convert, session_cookie
 from auth.api_keys import ApiKeys
-from auth.caller import address_of
 from auth.exchange import TokenExchange
 from auth.introspection import Introspection
 from auth.service_accounts import ServiceAccounts
@@ -16,7 +15,7 @@ from auth.signing_in import SignIn
 from auth.signing_keys import PublishedKeys
 from geomesh.auth.v1 import auth_pb2 as pb
 from geomesh.auth.v1.auth_pb2_grpc import AuthServiceServicer
-from meshkit.context import AUTHORIZATION, current
+from meshkit.context import AUTHORIZATION, address_of, current
 from meshkit.errors import InvalidInput
 
 # RFC 6749, section 5.1: no cache on the way may keep tokens.

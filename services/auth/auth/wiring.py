@@ -15,6 +15,8 @@ from auth.outbox import Outbox
 from auth.password_changes import PasswordChanges
 from auth.passwords import Passwords, cost
 from auth.refresh_tokens import RefreshTokens
+from auth.refusal_repository import RefusalRepository
+from auth.refusals import RefusalEntries
 from auth.repository import SessionRepository, SigningKeyRepository
 from auth.second_factor import SecondFactor
 from auth.second_factors import SecondFactors
@@ -102,7 +104,9 @@ def wire(settings: Settings, *, parameters: Parameters | None = None, delivery: 
         AccountServicer(sign_ups, password_changes, SecondFactors(accounts, second_factor, doorkeeper, attempts)),
         AdminServicer(Tenants(admin), Users(admin, passwords, sign_ups), AuditLog(AuditRepository(database)), limits),
     ]
-    return Wired(servicers, [database, redis, outbox, limits, tokens.publisher], tokens.verifier, outbox)
+    refusals = RefusalEntries(RefusalRepository(database), redis)
+    dependencies: list[Dependency] = [database, redis, outbox, limits, tokens.publisher, refusals]
+    return Wired(servicers, dependencies, tokens.verifier, outbox)
 
 
 def _delivery(settings: Settings) -> Delivery:

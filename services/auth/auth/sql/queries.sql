@@ -556,3 +556,19 @@ WHERE tenant_id = $1::text AND sequence = $2::int8;
 SELECT sequence, hash
 FROM auth.audit_heads
 WHERE tenant_id = $1::text;
+
+-- name: take_refusals_turn
+-- Tells whether nobody else enters refusals until this transaction ends. The number is this lock's name.
+SELECT pg_try_advisory_xact_lock(7346211908);
+
+-- name: enter_refusal
+-- Remembers that the audit log has a refusal ($1); returns its id, or nothing where it was remembered before.
+INSERT INTO auth.entered_refusals (refusal_id)
+VALUES ($1::uuid)
+ON CONFLICT (refusal_id) DO NOTHING
+RETURNING refusal_id;
+
+-- name: forget_refusals
+-- Forgets the refusals that were entered longer ago than an interval ($1): nobody hands them over again.
+DELETE FROM auth.entered_refusals
+WHERE entered_at < now() - $1::interval;
