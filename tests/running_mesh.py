@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import asyncpg
+import grpc
 import httpx
 
 from geomesh_local.build import build_of
@@ -18,6 +19,7 @@ from geomesh_local.readiness import wait_until_well
 from geomesh_local.stack import CHECKOUT, Stack
 from geomesh_local.stores import end_strays, migrate_database, start_stores
 from geomesh_local.up import render_edge
+from meshkit import tls
 
 _WELL_SECONDS = 60.0
 _ADMINISTRATOR = "admin@localhost"
@@ -80,6 +82,17 @@ class Mesh:
     def programs(self) -> dict[str, list[str]]:
         """The names of the programs that serve each service."""
         return {each: [program_name(each, replica) for replica in range(self.stack.replicas)] for each in SERVICES}
+
+    def channel(self, target: str) -> grpc.aio.Channel:
+        """Returns a channel to the edge, or to a process of a service as a program of the mesh has it."""
+        ports = self.stack.ports
+        owners = {f"127.0.0.1:{ports.grpc(each, n)}": each for each in SERVICES for n in range(self.stack.replicas)}
+        if target in owners:
+            return tls.channel(target, owners[target], self.stack.operator, options=[])
+        if not self.stack.tls:
+            return grpc.aio.insecure_channel(target)
+        credentials = grpc.ssl_channel_credentials(self.stack.certificate("ca").read_bytes())
+        return grpc.aio.secure_channel(target, credentials)
 
     def stop(self, *programs: str) -> None:
         """Stops programs, such as `redis`, `postgres` or `geocoder-0`, as `make down` would."""

@@ -29,10 +29,5 @@ async def user(mesh: Mesh) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 async def channel(mesh: Mesh) -> AsyncIterator[grpc.aio.Channel]:
     """A gRPC channel to the edge."""
-    if not mesh.stack.tls:
-        async with grpc.aio.insecure_channel(mesh.grpc_target) as channel:
-            yield channel
-        return
-    credentials = grpc.ssl_channel_credentials(mesh.stack.certificate("ca").read_bytes())
-    async with grpc.aio.secure_channel(mesh.grpc_target, credentials) as channel:
+    async with mesh.channel(mesh.grpc_target) as channel:
         yield channel

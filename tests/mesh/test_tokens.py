@@ -196,7 +196,7 @@ async def test_a_forged_address_is_not_the_address_of_a_session(mesh: Mesh, clie
 
 async def test_a_service_port_is_no_safer_a_way_in(mesh: Mesh) -> None:
     ports = mesh.stack.ports
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc('spatial-index', 0)}") as channel:
+    async with mesh.channel(f"127.0.0.1:{ports.grpc('spatial-index', 0)}") as channel:
         stub: spatial_index_pb2_grpc.SpatialIndexServiceAsyncStub = spatial_index_pb2_grpc.SpatialIndexServiceStub(
             channel
         )

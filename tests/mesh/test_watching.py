@@ -28,6 +28,7 @@ class Place:
     """A station somewhere at sea, of the tests' tenant, whose readings follow each other by the second."""
 
     def __init__(self, mesh: Mesh, channel: grpc.aio.Channel) -> None:
+        self._mesh = mesh
         self.lat, self.lng = -40.0, -20.0
         self.station_id = f"buoy-{uuid4().hex[:8]}"
         self.metadata = (("authorization", f"Bearer {mesh.token('user')}"),)
@@ -58,7 +59,7 @@ class Place:
     async def follow(self, target: str, seen: list[float], after: str = "") -> str:
         """Adds the values of updates to `seen` until the stream ends, and returns the last event id."""
         request = pb.WatchConditionsRequest(station_ids=[self.station_id], after_event_id=after)
-        async with grpc.aio.insecure_channel(target) as channel:
+        async with self._mesh.channel(target) as channel:
             call = airquality_pb2_grpc.AirQualityServiceStub(channel).WatchConditions(request, metadata=self.metadata)
             try:
                 async for message in call:
@@ -164,7 +165,7 @@ async def message_of(call: Any) -> pb.WatchConditionsResponse:
 async def test_a_process_that_stops_tells_its_subscribers_where_to_go_on(mesh: Mesh, place: Place) -> None:
     await place.report(1.0)
     request = pb.WatchConditionsRequest(station_ids=[place.station_id])
-    async with grpc.aio.insecure_channel(replicas(mesh)[0]) as channel:
+    async with mesh.channel(replicas(mesh)[0]) as channel:
         call = airquality_pb2_grpc.AirQualityServiceStub(channel).WatchConditions(request, metadata=place.metadata)
         first = await message_of(call)
         mesh.kill("airquality-0", "TERM")

@@ -211,7 +211,7 @@ async def test_a_stream_without_a_deadline_may_call_too(
             reply = await probe.ProbeServiceStub(channel).Upload(iter([messages.ProbeRequest()]))
         await upstream.close()
     assert reply.text == "answered"
-    assert 0 < remaining[0] <= DEFAULT_SECONDS
+    assert 0 < remaining[0] < DEFAULT_SECONDS + 0.1  # gRPC sends a timeout with few digits, rounded up
 
 
 async def test_calls_go_round_among_replicas(
