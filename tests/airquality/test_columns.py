@@ -87,7 +87,12 @@ def past(granularity: Granularity, days: int) -> Past:
     for pollutant in (Pollutant.PM25, Pollutant.O3, Pollutant.TEMPERATURE, Pollutant.WIND_DIRECTION):
         values = np.round(random.gamma(1.0, 20.0, count), 1) - (20 if pollutant == Pollutant.TEMPERATURE else 0)
         values[(random.random(count) < 0.2) | (np.arange(count) // 200 == 1)] = np.nan
-        series[pollutant, AveragingPeriod.HOUR] = Hours(values, random.random(count) < 0.1, np.zeros(count, np.bool_))
+        series[pollutant, AveragingPeriod.HOUR] = Hours(
+            values,
+            random.random(count) < 0.1,
+            np.isnan(values) & (random.random(count) < 0.1),
+            np.zeros(count, np.bool_),
+        )
     return past_of(EPA, "", edges, granularity, "America/New_York", series, profiles=True)
 
 
@@ -106,7 +111,10 @@ def test_a_serialized_history_says_what_its_arrays_say(granularity: Granularity,
         expected = {
             code: each
             for code, each in arrays.pollutants.items()
-            if each.hour_count[place] or each.basis[place] or each.sub_index[place] != NONE
+            if each.hour_count[place]
+            or each.excluded_count[place]
+            or each.basis[place]
+            or each.sub_index[place] != NONE
         }
         assert (start in told) == bool(expected)
         if not expected:
@@ -127,6 +135,7 @@ def test_a_serialized_history_says_what_its_arrays_say(granularity: Granularity,
                 assert np.isnan(figure) or getattr(told_of, name) == figure
             assert told_of.hour_count == each.hour_count[place]
             assert told_of.flagged_hour_count == each.flagged_count[place]
+            assert told_of.excluded_hour_count == each.excluded_count[place]
             assert told_of.coverage == each.coverage[place]
             assert told_of.basis == each.basis[place]
             assert told_of.HasField("sub_index") == (each.sub_index[place] != NONE)

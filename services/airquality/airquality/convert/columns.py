@@ -65,7 +65,8 @@ def field(of: type[Message], name: str, values: Values | Bytes, present: Bools |
     else:
         wire_type, content = _VARINT, _varints(values)
     if not isinstance(values, Bytes) and not (has_presence or is_repeated):
-        present = (values != 0) if present is None else present & (values != 0)
+        told = (values != 0) | np.signbit(values)  # protobuf tells a negative zero
+        present = told if present is None else present & told
     tag = _varints(np.array([number << 3 | wire_type]))
     tags = np.broadcast_to(tag.pieces[0], (len(tag.pieces[0]), len(content.lengths)))
     found = Bytes([tags, *content.pieces], content.lengths + tag.lengths)

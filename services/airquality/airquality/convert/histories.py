@@ -90,7 +90,9 @@ def _categories(found: History, standard: Standard) -> Bytes:
 
 def _told(values: PollutantHistory) -> Bools:
     """Returns in which intervals there is anything to tell of a pollutant."""
-    return np.asarray((values.hour_count > 0) | (values.basis != 0) | (values.sub_index != NONE))
+    return np.asarray(
+        (values.hour_count > 0) | (values.excluded_count > 0) | (values.basis != 0) | (values.sub_index != NONE)
+    )
 
 
 def _pollutant(pollutant: Pollutant, values: PollutantHistory, exceeded: Sequence[Exceedances]) -> Bytes:
@@ -101,6 +103,7 @@ def _pollutant(pollutant: Pollutant, values: PollutantHistory, exceeded: Sequenc
         *(field(of, name, getattr(values, name), ~np.isnan(getattr(values, name))) for name in _FIGURES),
         field(of, "hour_count", values.hour_count),
         field(of, "flagged_hour_count", values.flagged_count),
+        field(of, "excluded_hour_count", values.excluded_count),
         field(of, "coverage", values.coverage),
         field(of, "index_concentration", values.index_concentration, values.basis != 0),
         field(of, "basis", values.basis),
