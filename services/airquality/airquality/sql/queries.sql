@@ -910,3 +910,22 @@ SELECT a.number, a.kind, a.severity, a.body, d.state, d.attempts, d.next_attempt
 FROM airquality.alert_deliveries AS d
 JOIN airquality.alerts AS a USING (tenant_id, alert_id)
 WHERE d.tenant_id = $1::text AND d.alert_id = $2::uuid;
+
+-- name: delete_old_alerts
+-- Deletes at most $2 alerts of all tenants from before $1, with their deliveries, and returns how many: none whose
+-- delivery is still tried.
+WITH deleted AS (
+  DELETE FROM airquality.alerts
+  WHERE (tenant_id, alert_id) IN (
+    SELECT a.tenant_id, a.alert_id
+    FROM airquality.alerts AS a
+    WHERE a.created_at < $1::timestamptz
+      AND NOT EXISTS (
+        SELECT FROM airquality.alert_deliveries AS d
+        WHERE d.tenant_id = a.tenant_id AND d.alert_id = a.alert_id AND d.state = 1
+      )
+    LIMIT $2::int
+  )
+  RETURNING 1
+)
+SELECT count(*) FROM deleted;
