@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from airquality.blocks import DAY_MICROSECONDS, HOUR_MICROSECONDS, HOURS, Blocks, Slots, keys_of
-from airquality.quality import MOST_NEIGHBOURS, PAST_HOURS, check
+from airquality.quality import MOST_NEIGHBOURS, PAST_HOURS, check, counted
 from airquality.readings import Ints, Readings
 from airquality.units import AveragingPeriod
 
@@ -72,16 +72,27 @@ def flags_of(stored: Readings, marks: Ints, blocks: Blocks, neighbours: Neighbou
     blocks.fold(slots)
     flags = marks.copy()
     hourly = np.flatnonzero(stored.averaging_period == AveragingPeriod.HOUR)
-    widths = (PAST_HOURS, MOST_NEIGHBOURS, MOST_NEIGHBOURS)
-    past, around, around_before = (np.full((len(stored), width), np.nan) for width in widths)
+    past, around = (np.full((len(stored), count), np.nan) for count in (PAST_HOURS, MOST_NEIGHBOURS))
     if len(hourly):
         keys, hour = slots.keys[hourly], slots.hour[hourly]
         past[hourly] = blocks.hours_before(keys, hour, PAST_HOURS)
         near = _neighbour_keys(stored.take(hourly), neighbours)
         around[hourly] = blocks.values_at(near, hour[:, None])
-        near = _neighbour_keys(stored.take(hourly), neighbours, hours_before=1)
-        around_before[hourly] = blocks.values_at(near, (hour[:, None] - 1) % HOURS)
-    flags |= check(stored.pollutant, stored.averaging_period, slots.value, past, around, around_before)
+    found = check(stored.pollutant, stored.averaging_period, slots.value, past, around)
+    doubtful = hourly[~counted(found[hourly])]
+    if len(doubtful):  # the hour before is asked about few readings
+        some = stored.take(doubtful)
+        near = _neighbour_keys(some, neighbours, hours_before=1)
+        around_before = blocks.values_at(near, (slots.hour[doubtful][:, None] - 1) % HOURS)
+        found[doubtful] = check(
+            some.pollutant,
+            some.averaging_period,
+            slots.value[doubtful],
+            past[doubtful],
+            around[doubtful],
+            around_before,
+        )
+    flags |= found
     blocks.fold(Slots(slots.keys, slots.hour, slots.offset, slots.value, flags | slots.flags))
     return flags
 
