@@ -1,5 +1,6 @@
 """What quality control excludes says nothing of the air, wherever it is asked about, and stays listed; smoke counts."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -138,9 +139,10 @@ async def test_the_air_of_now_forgets_a_reading_that_is_corrected_to_an_excluded
 ) -> None:
     events.tell(event(35.0, minutes=40.0))
     await until(operator, 35.0)
-    events.tell(event(80.0, minutes=10.0))
+    newest = event(80.0, minutes=10.0)
+    events.tell(newest)
     await until(operator, 80.0)
-    events.tell(event(900.0, minutes=10.0, flags=Flag.RANGE | Flag.EXCLUDED))
+    events.tell(replace(newest, value=900.0, flags=Flag.RANGE | Flag.EXCLUDED))
     await until(operator, 35.0)
     events.tell(
         event(901.0, minutes=5.0, flags=Flag.RANGE | Flag.EXCLUDED), event(36.0, minutes=39.0, flags=Flag.SPIKE)
