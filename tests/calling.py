@@ -38,11 +38,15 @@ async def callers(
     settings: ServiceSettings,
     servicer: object,
     dependencies: Sequence[Dependency] = (),
+    options: Sequence[tuple[str, Any]] = (),
 ) -> AsyncIterator[Callable[..., CallerT]]:
-    """Serves, and yields what makes the caller of a tenant, with the roles named, else `user`; without one, anonymous."""
+    """Serves, and yields what makes the caller of a tenant, with the roles named, else `user`; without one, anonymous.
+
+    The options are those of the callers' channel.
+    """
     async with (
         running(settings, servicers=[servicer], dependencies=dependencies) as ports,
-        grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
+        grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}", options=options) as channel,
     ):
         connected = stub(channel)
 

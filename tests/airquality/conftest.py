@@ -30,6 +30,8 @@ __all__ = ["issuer"]
 START = datetime(2020, 8, 20, tzinfo=UTC)
 PM25, PM10, O3, NO2, SO2, CO = 1, 2, 3, 4, 5, 6
 STALL_SECONDS = 30.0
+# What a caller does not read waits in the server after 64 kB, not after the megabytes that HTTP/2 windows grow to.
+_NARROW = (("grpc.http2.bdp_probe", 0),)
 HOUR, EIGHT_HOURS, DAY, NOWCAST = 1, 2, 3, 4
 
 
@@ -253,7 +255,7 @@ async def as_tenant(
         settings, database, cache, geocoder_pb2_grpc.GeocoderServiceStub(upstream.channel), events, models
     )
     stub = airquality_pb2_grpc.AirQualityServiceStub
-    async with callers(Caller, stub, tokens, settings, servicer, [cache, upstream, *parts]) as caller:
+    async with callers(Caller, stub, tokens, settings, servicer, [cache, upstream, *parts], _NARROW) as caller:
         yield caller
 
 

@@ -24,6 +24,7 @@ from airquality.alerting.addresses import CheckedBackend, Gate, Refused
 from airquality.alerting.evaluation import Evaluator
 from airquality.evaluation_repository import EvaluationRepository
 from airquality.events import EventBatch, StoredReading
+from airquality.quality import Flag
 from airquality.repository import AirQualityRepository
 from airquality.settings import Settings
 from airquality.stations import Station
@@ -32,6 +33,7 @@ from geomesh.airquality.v1 import alerts_pb2_grpc
 from meshkit.postgres import Postgres
 from tests.airquality.alerting import KEY, AlertCaller, Endpoint, endpoint, hours_ago, rule, stored, until
 from tests.airquality.conftest import Caller, reading
+from tests.airquality.conftest import station as registered
 from tests.calling import callers
 from tests.meshkit.conftest import Issuer
 from tests.refusals import refused, refused_saying
@@ -269,15 +271,26 @@ async def test_an_event_that_comes_again_raises_nothing(service: Service) -> Non
     assert await service.evaluator.take(EventBatch("6", [stored(10, 0.5)])) == 0
 
 
-async def test_late_flagged_old_and_senseless_readings_raise_nothing(service: Service) -> None:
+async def test_late_excluded_old_and_senseless_readings_raise_nothing(service: Service) -> None:
     acme = service.caller("acme")
     await acme.create()
     assert await service.arrive(stored(150, 7)) == 0  # older than alert_max_age_seconds
-    assert await service.arrive(stored(150, flags=1)) == 0
+    assert await service.arrive(stored(150, flags=Flag.SPIKE | Flag.EXCLUDED)) == 0
     assert await service.arrive(stored(float("nan"))) == 0
     assert await service.arrive(stored(50, 1)) == 0
     assert await service.arrive(stored(150, 2)) == 0  # an hour before the newest
     assert await acme.alerts() == []
+
+
+async def test_readings_with_flags_raise_alerts_unless_they_are_excluded_and_those_where_that_is_wanted(
+    service: Service,
+) -> None:
+    acme = service.caller("acme")
+    await acme.create()
+    everything = (await acme.create(include_flagged=True)).rule
+    assert await service.arrive(stored(150, 3, flags=Flag.RANGE | Flag.EXCLUDED)) == 1
+    assert [each.rule_id for each in await acme.alerts()] == [everything.rule_id]
+    assert await service.arrive(stored(160, 2, flags=Flag.SPIKE | Flag.NEIGHBOURS)) == 1
 
 
 async def test_a_unit_is_converted_before_it_is_compared(service: Service) -> None:
@@ -335,6 +348,20 @@ async def test_nowcast_and_index_come_from_the_stored_hours(service: Service, ac
     assert raised.keys() >= {nowcast.rule_id, index.rule_id}
     assert raised.keys().isdisjoint({above.rule_id, higher.rule_id})
     assert (raised[nowcast.rule_id], raised[index.rule_id]) == (28.4, 87)
+
+
+async def test_a_nowcast_is_made_without_excluded_hours_unless_they_are_wanted(service: Service, acme: Caller) -> None:
+    caller = service.caller("acme")
+    await acme.register(registered())
+    fields: dict[str, Any] = {"measure": pb.ALERT_MEASURE_NOWCAST, "threshold": 50.0}
+    await caller.create(**fields)
+    everything = (await caller.create(**fields, include_flagged=True)).rule
+    for hours in range(12, 0, -1):
+        message = reading(value=900.0 if hours == 2 else 10.0)
+        message.time.FromDatetime(hours_ago(hours))
+        await acme.ingest(message)
+    await service.arrive(stored(10, 1))
+    assert [each.rule_id for each in await caller.alerts()] == [everything.rule_id]
 
 
 async def test_a_change_of_the_threshold_begins_anew_and_one_of_the_name_does_not(service: Service) -> None:

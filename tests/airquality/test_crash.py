@@ -1,11 +1,8 @@
 """The service is killed in the middle of ingest: what it acknowledged is there, and nothing twice."""
 
 import asyncio
-import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -14,44 +11,12 @@ import numpy as np
 from airquality.blocks import Blocks, Slots
 from airquality.readings import Ints, Readings
 from geomesh.airquality.v1 import airquality_pb2 as pb
-from geomesh.airquality.v1 import airquality_pb2_grpc
 from meshkit.postgres import Postgres
-from tests.airquality.conftest import Caller, reading, station
+from tests.airquality.conftest import reading, station
+from tests.airquality.processes import service
 from tests.meshkit.conftest import Issuer
-from tests.ports import free_port
 
 STATIONS, BATCH = 5, 40
-
-
-@asynccontextmanager
-async def service(
-    issuer: tuple[Issuer, int], dsn: str, redis_url: str, log: Path
-) -> AsyncIterator[tuple[asyncio.subprocess.Process, Caller]]:
-    """Runs `python -m airquality` and yields its process and a caller."""
-    port = free_port()
-    settings = {
-        "PORT": port,
-        "METRICS_PORT": 0,
-        "POSTGRES_DSN": dsn,
-        "REDIS_URL": redis_url,
-        "AUTH_ADDRESS": f"127.0.0.1:{issuer[1]}",
-        "TRANSACTION_ROWS": 100,
-    }
-    environment = os.environ | {f"GEOMESH_AIRQUALITY_{name}": str(value) for name, value in settings.items()}
-    with log.open("ab") as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "airquality", env=environment, stdout=output, stderr=output
-        )
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        try:
-            async with asyncio.timeout(60):
-                await channel.channel_ready()
-            token = (("authorization", f"Bearer {issuer[0].token('user', tenant='acme')}"),)
-            yield process, Caller(airquality_pb2_grpc.AirQualityServiceStub(channel), token)
-        finally:
-            if process.returncode is None:
-                process.send_signal(signal.SIGKILL)
-            await process.wait()
 
 
 def batch(number: int) -> list[pb.Reading]:

@@ -130,7 +130,7 @@ async def test_later_readings_do_not_change_a_forecast_of_an_earlier_moment(
     await fill(database)
     earlier = MOMENT - timedelta(hours=30)
     before = await forecast(anyone, earlier, hours=12)
-    late = pb.Reading(station_id="city-0", pollutant=pb.POLLUTANT_PM25, value=900.0)
+    late = pb.Reading(station_id="city-0", pollutant=pb.POLLUTANT_PM25, value=90.0)  # not so high that it is excluded
     late.time.FromDatetime(earlier)  # the hour that the moment begins
     await operator.ingest(late)
     assert await forecast(anyone, earlier, hours=13) != before

@@ -4,7 +4,7 @@ import pytest
 
 from airquality.averages import Basis
 from airquality.history import LEAD_HOURS, History, history_of, nothing, span, versions_at
-from airquality.intervals import Granularity, edges_of, moment
+from airquality.intervals import Granularity, edges_of, microseconds, moment
 from airquality.standards import standard_of
 from airquality.units import AveragingPeriod, Pollutant
 from meshkit.errors import InvalidInput
@@ -47,6 +47,20 @@ def test_refuses_an_end_near_the_end_of_all_years(granularity: Granularity) -> N
     start, end = datetime(9999, 12, 31, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
     with pytest.raises(InvalidInput, match="end_time: must not be later than 9999-01-01T00:00:00Z"):
         edges_of(start, end, granularity, "Pacific/Kiritimati")
+
+
+@pytest.mark.parametrize("granularity", list(Granularity))
+def test_refuses_a_start_near_the_beginning_of_all_years(granularity: Granularity) -> None:
+    start = datetime(1, 1, 1, tzinfo=UTC)
+    with pytest.raises(InvalidInput, match="start_time: must not be earlier than 0002-01-01T00:00:00Z"):
+        edges_of(start, start + timedelta(hours=1), granularity, "America/Los_Angeles")
+
+
+@pytest.mark.parametrize("time_zone", ["America/Los_Angeles", "Pacific/Kiritimati"])
+def test_the_first_and_the_last_days_that_are_taken_have_edges(time_zone: str) -> None:
+    for start in (datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)):
+        edges = edges_of(start, start + timedelta(days=1), Granularity.DAILY, time_zone)
+        assert edges[0] <= microseconds(start) < edges[1] < microseconds(start + timedelta(days=1)) <= edges[2]
 
 
 def day_of(pollutant: Pollutant, hourly: list[float], **reported: float) -> History:

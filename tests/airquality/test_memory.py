@@ -226,12 +226,13 @@ async def test_hours_that_were_not_asked_for_are_no_data(acme: Caller) -> None:
 
 async def test_flags_are_counted_in_history_and_drop_nothing(acme: Caller) -> None:
     await acme.register(station())
-    await acme.ingest(*[reading(hour, 10.0 if hour != 4 else 900.0) for hour in range(6)])
+    await acme.ingest(*[reading(hour, 10.0 if hour < 4 else 900.0) for hour in range(6)])
     listed = (await acme.readings(station_id="here")).readings
-    assert [list(each.flags) for each in listed if each.flags] == [[pb.QUALITY_FLAG_SPIKE]]
+    spike = [pb.QUALITY_FLAG_SPIKE]
+    assert [list(each.flags) for each in listed if each.flags] == [spike, [*spike, pb.QUALITY_FLAG_EXCLUDED]]
     (day,) = (await acme.history(0, 24, station_id="here", granularity=pb.GRANULARITY_DAILY)).intervals
-    assert (day.pollutants[0].hour_count, day.pollutants[0].flagged_hour_count) == (6, 1)
-    assert day.pollutants[0].maximum == 900.0
+    assert (day.pollutants[0].hour_count, day.pollutants[0].flagged_hour_count) == (5, 2)
+    assert (day.pollutants[0].maximum, day.pollutants[0].excluded_hour_count) == (900.0, 1)
 
 
 @pytest.mark.parametrize(

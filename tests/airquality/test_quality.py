@@ -12,15 +12,23 @@ from tests.refusals import told
 
 HUMIDITY = 13
 NONE: list[float] = []
+OUT = Flag.RANGE | Flag.EXCLUDED
 
 
 def flags(
-    value: float, past: list[float] = NONE, around: list[float] = NONE, pollutant: int = PM25, period: int = 1
+    value: float,
+    past: list[float] = NONE,
+    around: list[float] = NONE,
+    pollutant: int = PM25,
+    period: int = 1,
+    around_before: list[float] | None = None,
 ) -> Flag:
     """Returns the flags of one reading, from the hours before it, the newest first, and from its neighbours."""
     before: Floats = np.full((1, PAST_HOURS), np.nan)
     before[0, : len(past)] = past
-    return Flag(int(check(np.array([pollutant]), np.array([period]), np.array([value]), before, np.array([around]))[0]))
+    earlier = None if around_before is None else np.array([around_before])
+    found = check(np.array([pollutant]), np.array([period]), np.array([value]), before, np.array([around]), earlier)
+    return Flag(int(found[0]))
 
 
 def test_the_plausible_lies_within_what_can_be_measured() -> None:
@@ -29,8 +37,8 @@ def test_the_plausible_lies_within_what_can_be_measured() -> None:
         assert MEASURABLE[pollutant][0] <= limits.lowest < limits.highest <= MEASURABLE[pollutant][1]
 
 
-@pytest.mark.parametrize(("value", "expected"), [(-10.0, 0), (-10.1, Flag.RANGE), (1000.0, 0), (1000.1, Flag.RANGE)])
-def test_a_value_beyond_the_plausible_is_flagged(value: float, expected: int) -> None:
+@pytest.mark.parametrize(("value", "expected"), [(-10.0, 0), (-10.1, OUT), (1000.0, 0), (1000.1, OUT)])
+def test_a_value_beyond_the_plausible_is_flagged_and_excluded(value: float, expected: int) -> None:
     assert flags(value) == expected
 
 
@@ -38,7 +46,7 @@ def test_a_value_beyond_the_plausible_is_flagged(value: float, expected: int) ->
     ("value", "past", "expected"),
     [
         (130.0, [10.0, 10.0, 10.0], 0),
-        (130.1, [10.0, 10.0, 10.0], Flag.SPIKE),
+        (130.1, [10.0, 10.0, 10.0], Flag.SPIKE | Flag.EXCLUDED),
         (400.0, [100.0, 10.0, 250.0], 0),  # smoke that has come already
         (500.0, [10.0], 0),  # one hour is no ground to judge on
         (0.0, [400.0, 400.0, 400.0], 0),  # smoke that goes is no spike
@@ -74,9 +82,64 @@ def test_disagreement_with_neighbours_is_flagged(value: float, around: list[floa
     assert flags(value, around=around) == expected
 
 
+CLEAN = [10.0, 10.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("past", "around", "around_before", "counts"),
+    [
+        (CLEAN, [], [], False),  # nobody else can tell
+        (CLEAN, [12.0], [], False),
+        (CLEAN, [205.0, 8.0, 9.0], [], True),  # half the rise from 10 to 400, where three do not have it
+        (CLEAN, [204.9, 8.0, 9.0], [], False),
+        (CLEAN, [12.0, 8.0], [300.0, np.nan], True),  # it comes from there
+        ([300.0, 10.0, 10.0], [], [], True),  # it has been here for two hours
+        ([300.0, 10.0, 10.0], [8.0, 9.0, 10.0], [], False),  # and none of three around has it
+        ([300.0, 10.0, 10.0], [8.0, 9.0], [], True),  # two are no majority
+        ([50.0, 10.0, 10.0], [], [], False),
+    ],
+)
+def test_a_sudden_rise_counts_as_soon_as_something_else_shows_it(
+    past: list[float],
+    around: list[float],
+    around_before: list[float],
+    counts: bool,  # noqa: FBT001 -- a parameter of the test
+) -> None:
+    found = flags(400.0, past, around, around_before=around_before)
+    assert Flag.SPIKE in found
+    assert (Flag.EXCLUDED not in found) == counts
+
+
+@pytest.mark.parametrize(
+    ("value", "around", "counts"),
+    [(2500.0, [1250.0], True), (2500.0, [1249.0, np.nan], False), (2500.0, [], False), (-12.0, [-5.0, 3.0], False)],
+)
+def test_dust_beyond_the_plausible_counts_where_a_neighbour_has_it_too(
+    value: float,
+    around: list[float],
+    counts: bool,  # noqa: FBT001 -- a parameter of the test
+) -> None:
+    found = flags(value, around=around)
+    assert Flag.RANGE in found
+    assert (Flag.EXCLUDED not in found) == counts
+
+
+def test_a_flat_line_is_excluded_where_its_neighbours_contradict_it() -> None:
+    assert flags(5.0, [5.0] * 7, [200.0, 210.0, 190.0]) == Flag.FLAT_LINE | Flag.NEIGHBOURS | Flag.EXCLUDED
+    assert flags(5.0, [5.0] * 7, [8.0, 7.0, 6.0]) == Flag.FLAT_LINE
+
+
+def test_weather_beyond_the_plausible_never_counts() -> None:
+    assert Flag.EXCLUDED in flags(60.0, around=[40.0] * 6, pollutant=Pollutant.TEMPERATURE)
+
+
+def test_disagreement_with_neighbours_alone_excludes_nothing() -> None:
+    assert flags(500.0, [480.0, 470.0, 460.0], [8.0, 9.0, 10.0, 11.0]) == Flag.NEIGHBOURS
+
+
 def test_only_hours_are_compared_with_hours() -> None:
     assert flags(900.0, [1.0] * 7, [1.0] * 6, period=AveragingPeriod.NOWCAST) == 0
-    assert flags(1100.0, [1.0] * 7, period=AveragingPeriod.TWENTY_FOUR_HOURS) == Flag.RANGE
+    assert flags(1100.0, [1.0] * 7, period=AveragingPeriod.TWENTY_FOUR_HOURS) == OUT
 
 
 def test_particles_in_humid_air_are_flagged_and_gases_not() -> None:

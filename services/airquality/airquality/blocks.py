@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from airquality.quality import counted
 from airquality.readings import MICROSECONDS, Readings
 from airquality.units import MASS_UNITS, MOLAR_MASSES, Pollutant, to_usual_unit
 
@@ -57,7 +58,7 @@ def parts_of(keys: Ints) -> Parts:
 
 
 class Figures(NamedTuple):
-    """What each of n days comes to; NaN where a day has no hour."""
+    """What each of n days comes to; NaN where a day has no hour that counts. Flagged ones are also those that do not."""
 
     hour_count: Ints
     flagged_count: Ints
@@ -124,7 +125,8 @@ class Blocks:
 
     def figures(self) -> Figures:
         """Returns the figures of each day."""
-        values = self.hours["value"].astype(np.float64)
+        flags = self.hours["flags"]
+        values = np.where(counted(flags), self.hours["value"].astype(np.float64), np.nan)
         present = ~np.isnan(values)
         count = present.sum(axis=1)
         none = count == 0
@@ -136,7 +138,7 @@ class Blocks:
             mean[wind] = mean_direction(values[wind])
         return Figures(
             count,
-            (present & (self.hours["flags"] & ~BY_MASS != 0)).sum(axis=1),
+            (flags & ~BY_MASS != 0).sum(axis=1),
             mean,
             np.where(none, np.nan, np.where(present, values, np.inf).min(axis=1)),
             np.where(none, np.nan, np.where(present, values, -np.inf).max(axis=1)),
@@ -177,7 +179,7 @@ def _is_by_mass(readings: Readings) -> NDArray[np.bool_]:
     return np.isin(readings.unit, MASS_UNITS) & np.isin(readings.pollutant, list(MOLAR_MASSES))
 
 
-def grid(days: list[int], stored: bytes, first_hour: int, hour_count: int) -> tuple[Floats, Bools, Bools]:
+def grid(days: list[int], stored: bytes, first_hour: int, hour_count: int) -> tuple[Floats, Bools, Bools, Bools]:
     """Returns the hours of a series one after another.
 
     Args:
@@ -187,8 +189,8 @@ def grid(days: list[int], stored: bytes, first_hour: int, hour_count: int) -> tu
         hour_count: How many.
 
     Returns:
-        The values in the usual unit, NaN for none, whether each has a flag, and whether it was given in a unit of mass;
-        all of shape (hour_count,).
+        The values in the usual unit, NaN where there is none that counts; whether each has a flag, whether it does not
+        count for that, and whether it was given in a unit of mass; all of shape (hour_count,).
     """
     hours = np.frombuffer(stored, dtype=HOUR).reshape(-1, HOURS)
     first_day = first_hour // HOURS
@@ -200,7 +202,9 @@ def grid(days: list[int], stored: bytes, first_hour: int, hour_count: int) -> tu
     marks[places[inside]] = hours["flags"][inside]
     wanted = slice(first_hour - first_day * HOURS, first_hour - first_day * HOURS + hour_count)
     marked = marks.reshape(-1)[wanted]
-    return values.reshape(-1)[wanted], marked & ~BY_MASS != 0, marked & BY_MASS != 0
+    counts = counted(marked)
+    found = np.where(counts, values.reshape(-1)[wanted], np.nan)
+    return found, marked & ~BY_MASS != 0, ~counts, marked & BY_MASS != 0
 
 
 def mean_direction(degrees: Floats) -> Floats:

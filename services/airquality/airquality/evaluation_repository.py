@@ -51,9 +51,13 @@ class EvaluationRepository:
         radius_meters: float,
         max_age_seconds: float,
         wanted: Wanted,
+        *,
+        include_excluded: bool = False,
     ) -> list[Report]:
         """Returns the newest reports around a place, by pollutant, then by distance."""
-        return await self._stations.find_conditions(tenant, lat, lng, at, radius_meters, max_age_seconds, wanted)
+        return await self._stations.find_conditions(
+            tenant, lat, lng, at, radius_meters, max_age_seconds, wanted, include_excluded=include_excluded
+        )
 
 
 class _Evaluation:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from airquality.quality import EXCLUDED
+
 
 @dataclass(frozen=True, slots=True)
 class StoredReading:
@@ -35,6 +37,11 @@ class StoredReading:
     flags: int = 0
     averaging_period: int = 1
     provider: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts for the air: not where quality control excluded it."""
+        return not self.flags & EXCLUDED
 
 
 class EventBatch(NamedTuple):

@@ -38,6 +38,7 @@ class Statistics(NamedTuple):
     maximum: Floats
     hour_count: Ints
     flagged_count: Ints
+    excluded_count: Ints
     coverage: Floats
 
 
@@ -45,13 +46,15 @@ class Hours(NamedTuple):
     """Hours of a series one after another from LEAD_HOURS before the first edge to TAIL_HOURS after the last.
 
     Attributes:
-        values: In the usual unit, NaN for none.
+        values: In the usual unit, NaN where there is none that counts.
         flagged: Whether quality control found something about it.
+        excluded: Whether it does not count for that.
         by_mass: Whether the reading was given in a unit of mass.
     """
 
     values: Floats
     flagged: NDArray[np.bool_]
+    excluded: NDArray[np.bool_]
     by_mass: NDArray[np.bool_]
 
 
@@ -60,12 +63,13 @@ class PollutantHistory:
     """One pollutant over the intervals, all arrays of one length, concentrations in the usual unit, NaN for none.
 
     Attributes:
-        mean: Mean of the hourly readings.
+        mean: Mean of the hourly readings that count.
         minimum: Lowest of them.
         maximum: Highest of them.
         hour_count: How many hours have one.
-        flagged_count: How many of these quality control flagged.
-        coverage: The share of the interval's hours that have one.
+        flagged_count: How many hours have a reading that quality control flagged, also those that do not count.
+        excluded_count: How many hours have a reading that does not count.
+        coverage: The share of the interval's hours that have one that does.
         index_concentration: What the sub-index is made from.
         basis: Codes of Basis for it, 0 for none.
         sub_index: The sub-index, NONE for none.
@@ -77,6 +81,7 @@ class PollutantHistory:
     maximum: Floats
     hour_count: Ints
     flagged_count: Ints
+    excluded_count: Ints
     coverage: Floats
     index_concentration: Floats
     basis: Ints
@@ -260,7 +265,7 @@ def nothing(hour_count: int) -> Hours:
 def unflagged(values: Floats) -> Hours:
     """Returns hours in the usual unit of which nothing else is known."""
     no = np.zeros(len(values), dtype=np.bool_)
-    return Hours(values, no, no)
+    return Hours(values, no, no, no)
 
 
 def statistics_of(pollutant: Pollutant, hourly: Hours, bounds: Ints) -> Statistics:
@@ -268,15 +273,19 @@ def statistics_of(pollutant: Pollutant, hourly: Hours, bounds: Ints) -> Statisti
     values = hourly.values
     present = ~np.isnan(values)
     count = np.add.reduceat(present.astype(np.int64), bounds)[:-1]
-    flagged = np.add.reduceat((present & hourly.flagged).astype(np.int64), bounds)[:-1]
+    flagged, excluded = (
+        np.add.reduceat(each.astype(np.int64), bounds)[:-1] for each in (hourly.flagged, hourly.excluded)
+    )
     none = count == 0
     coverage = count / np.diff(bounds)
     if pollutant == Pollutant.WIND_DIRECTION:
         parts = np.split(values, bounds)[1:-1]
         mean = np.array([mean_direction(part) for part in parts])
-        return Statistics(mean, np.full(len(mean), np.nan), np.full(len(mean), np.nan), count, flagged, coverage)
+        unknown = np.full(len(mean), np.nan)
+        return Statistics(mean, unknown, unknown, count, flagged, excluded, coverage)
     total = np.add.reduceat(np.where(present, values, 0.0), bounds)[:-1]
     minimum = np.minimum.reduceat(np.where(present, values, np.inf), bounds)[:-1]
     maximum = np.maximum.reduceat(np.where(present, values, -np.inf), bounds)[:-1]
     mean = np.divide(total, count, out=np.full(count.shape, np.nan), where=~none)
-    return Statistics(mean, np.where(none, np.nan, minimum), np.where(none, np.nan, maximum), count, flagged, coverage)
+    minimum, maximum = np.where(none, np.nan, minimum), np.where(none, np.nan, maximum)
+    return Statistics(mean, minimum, maximum, count, flagged, excluded, coverage)

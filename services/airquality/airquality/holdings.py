@@ -63,6 +63,14 @@ class _Series:
             del self.times[0], self.values[0], self.units[0]
         return True
 
+    def drop(self, time: int) -> bool:
+        """Removes a reading, and tells whether there was one."""
+        place = bisect_left(self.times, time)
+        if place == len(self.times) or self.times[place] != time:
+            return False
+        del self.times[place], self.values[place], self.units[place]
+        return True
+
 
 class _Record:
     """A station with its series, and what was made of them."""
@@ -111,9 +119,14 @@ class Holding:
             return
         series = record.series.setdefault(pollutant, {}).setdefault(averaging_period, _Series())
         if series.put(time, value, code):
-            for key in [key for key in record.made if key[2] == pollutant]:
-                del record.made[key]
-            self.revision += 1
+            self._changed(record, pollutant)
+
+    def drop(self, station: Station, pollutant: int, averaging_period: int, time: int) -> None:
+        """Removes a reading that does not count any more; the arguments are as `put` has them."""
+        record = self._record(station)
+        series = record.series.get(pollutant, {}).get(averaging_period)
+        if series is not None and series.drop(time):
+            self._changed(record, pollutant)
 
     def contributions(
         self, standard: Standard, version: int, at: datetime, max_age_seconds: float
@@ -127,6 +140,11 @@ class Holding:
                 if known is None or not known[1] <= now < known[2]:
                     known = record.made[key] = _make(record, standard.versions[version], pollutant, now, age)
                 yield pollutant, known[0]
+
+    def _changed(self, record: _Record, pollutant: int) -> None:
+        for key in [key for key in record.made if key[2] == pollutant]:
+            del record.made[key]
+        self.revision += 1
 
     def _record(self, station: Station) -> _Record:
         record = self._records.get(station.station_id)

@@ -1,8 +1,9 @@
 """The hours, days, months and years of a time zone."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -15,7 +16,9 @@ Ints = NDArray[np.int64]
 
 HOUR_MICROSECONDS: Final = 3_600_000_000
 
-_LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)  # leaves room for what is looked at after the end
+# They leave room for what is looked at before the start and after the end.
+_EARLIEST: Final = datetime(2, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 _MONTHS: Final = 12
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 _DAY_MICROSECONDS: Final = 86_400_000_000
@@ -44,10 +47,13 @@ def edges_of(start: datetime, end: datetime, granularity: Granularity, time_zone
     """Returns where the intervals from `start` to `end` begin and the last one ends, in microseconds since 1970.
 
     Raises:
-        InvalidInput: The end is not after the start or too far off, the time is too long, or the time zone is unknown.
+        InvalidInput: The end is not after the start, one is too far off, the time is too long, or the time zone is
+            unknown.
     """
     if end <= start:
         raise InvalidInput("end_time", "must be after start_time")
+    if start < _EARLIEST:
+        raise InvalidInput("start_time", "must not be earlier than 0002-01-01T00:00:00Z")
     if end > _LATEST:
         raise InvalidInput("end_time", f"must not be later than {_LATEST:%Y-%m-%dT%H:%M:%SZ}")
     most_days = _MOST_DAYS[granularity]
@@ -66,18 +72,41 @@ def days_between(edges: Ints, time_zone: str) -> Ints:
 
 
 def _calendar_edges(start: datetime, end: datetime, granularity: Granularity, zone: ZoneInfo) -> Ints:
+    first_day = start.astimezone(zone).date()
+    if granularity is Granularity.DAILY:
+        years = range(first_day.year, min(end.astimezone(zone).year + 1, MAXYEAR) + 1)
+        days = np.concatenate([_midnights(zone, year) for year in years])
+        first = np.searchsorted(days, microseconds(start), side="right") - 1
+        return days[first : np.searchsorted(days, microseconds(end)) + 1]
     edges: list[int] = []
-    until = microseconds(end)
-    for day in _first_days(start.astimezone(zone).date(), granularity):
-        offset = zone.utcoffset(datetime.combine(day, time.min)) or timedelta(0)
-        later = zone.utcoffset(datetime.combine(day, _SECOND_MIDNIGHT))  # another one where clocks skip or repeat it
-        midnight = (day.toordinal() - _EPOCH_ORDINAL) * _DAY_MICROSECONDS - offset // _MICROSECOND
-        # A zone that moved over the date line has skipped a day, which would begin when the next one does.
-        if not edges or offset == later or moment(midnight).astimezone(zone).date() == day:
-            edges.append(midnight)
-        if edges[1:] and midnight >= until:
+    for day in _first_days(first_day, granularity):
+        edges.append(_midnight(day, zone))
+        if edges[1:] and edges[-1] >= microseconds(end):
             break
     return np.array(edges)
+
+
+@lru_cache(maxsize=1024)  # ten years of days take 15 ms to find out
+def _midnights(zone: ZoneInfo, year: int) -> Ints:
+    """Returns when each day of a year begins."""
+    first, last = date(year, 1, 1).toordinal(), date(year, 12, 31).toordinal()
+    days = [date.fromordinal(each) for each in range(first, last + 1)]
+    return np.array([_midnight(day, zone) for day in days if _is_had(day, zone)])
+
+
+def _midnight(day: date, zone: ZoneInfo) -> int:
+    """Returns when a day begins, in microseconds since 1970."""
+    offset = zone.utcoffset(datetime.combine(day, time.min)) or timedelta(0)
+    return (day.toordinal() - _EPOCH_ORDINAL) * _DAY_MICROSECONDS - offset // _MICROSECOND
+
+
+def _is_had(day: date, zone: ZoneInfo) -> bool:
+    """Tells whether a zone had a day: one that moved over the date line skipped one."""
+    # Where clocks neither skip nor repeat midnight, both are the same.
+    first, second = datetime.combine(day, time.min), datetime.combine(day, _SECOND_MIDNIGHT)
+    if zone.utcoffset(first) == zone.utcoffset(second):
+        return True
+    return moment(_midnight(day, zone)).astimezone(zone).date() == day
 
 
 def zone_of(name: str) -> ZoneInfo:
@@ -103,11 +132,7 @@ def moment(since_1970: int) -> datetime:
 
 
 def _first_days(day: date, granularity: Granularity) -> Iterator[date]:
-    """Yields the first day of the interval that holds a day, and of all that follow it."""
-    if granularity is Granularity.DAILY:
-        while True:
-            yield day
-            day += timedelta(days=1)
+    """Yields the first day of the month or year that holds a day, and of all that follow it."""
     months = 1 if granularity is Granularity.MONTHLY else _MONTHS
     count = day.year * _MONTHS + (day.month - 1) // months * months
     while True:

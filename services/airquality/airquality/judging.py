@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from airquality.blocks import HOURS, Blocks, Slots, keys_of
-from airquality.quality import MOST_NEIGHBOURS, PAST_HOURS, check
+from airquality.blocks import DAY_MICROSECONDS, HOUR_MICROSECONDS, HOURS, Blocks, Slots, keys_of
+from airquality.quality import MOST_NEIGHBOURS, PAST_HOURS, check, counted
 from airquality.readings import Ints, Readings
 from airquality.units import AveragingPeriod
 
@@ -53,7 +53,10 @@ def keys_needed(readings: Readings, neighbours: Neighbours) -> Ints:
     # A day has many readings: the neighbours of each day are looked up once.
     keys, first = np.unique(slots.keys[hourly], return_index=True)
     around = _neighbour_keys(readings.take(np.flatnonzero(hourly)[first]), neighbours)
-    return np.unique(np.concatenate([slots.keys, before, keys, around[around != _NOBODY]]))
+    # Of a day's first hour the hour before lies in the day before.
+    midnight = _neighbour_keys(readings.take(np.flatnonzero(hourly & (slots.hour == 0))), neighbours, hours_before=1)
+    near = np.concatenate([around.ravel(), midnight.ravel()])
+    return np.unique(np.concatenate([slots.keys, before, keys, near[near != _NOBODY]]))
 
 
 def flags_of(stored: Readings, marks: Ints, blocks: Blocks, neighbours: Neighbours) -> Ints:
@@ -75,14 +78,31 @@ def flags_of(stored: Readings, marks: Ints, blocks: Blocks, neighbours: Neighbou
         past[hourly] = blocks.hours_before(keys, hour, PAST_HOURS)
         near = _neighbour_keys(stored.take(hourly), neighbours)
         around[hourly] = blocks.values_at(near, hour[:, None])
-    flags |= check(stored.pollutant, stored.averaging_period, slots.value, past, around)
+    found = check(stored.pollutant, stored.averaging_period, slots.value, past, around)
+    doubtful = hourly[~counted(found[hourly])]
+    if len(doubtful):  # the hour before is asked about few readings
+        some = stored.take(doubtful)
+        near = _neighbour_keys(some, neighbours, hours_before=1)
+        around_before = blocks.values_at(near, (slots.hour[doubtful][:, None] - 1) % HOURS)
+        found[doubtful] = check(
+            some.pollutant,
+            some.averaging_period,
+            slots.value[doubtful],
+            past[doubtful],
+            around[doubtful],
+            around_before,
+        )
+    flags |= found
     blocks.fold(Slots(slots.keys, slots.hour, slots.offset, slots.value, flags | slots.flags))
     return flags
 
 
-def _neighbour_keys(readings: Readings, neighbours: Neighbours) -> Ints:
-    """Returns the keys of the neighbours' days of the readings' pollutants, shape (n, MOST_NEIGHBOURS), -1 for none."""
+def _neighbour_keys(readings: Readings, neighbours: Neighbours, *, hours_before: int = 0) -> Ints:
+    """Returns the keys of the neighbours' days of the readings' pollutants, shape (n, MOST_NEIGHBOURS), -1 for none.
+
+    The days are those of the readings' hours, or of so many hours before them.
+    """
     near = neighbours.of(readings.station)
     series = near << 16 | (readings.pollutant << 8 | readings.averaging_period)[:, None]
-    day = (readings.time // (HOURS * 3_600_000_000))[:, None]
+    day = ((readings.time - hours_before * HOUR_MICROSECONDS) // DAY_MICROSECONDS)[:, None]
     return np.where(near == _NOBODY, _NOBODY, keys_of(series, day))

@@ -243,6 +243,8 @@ def _put(holding: Holding, reading: StoredReading) -> None:
         return
     # A station that registered a moment ago has no name yet, until everything is read again.
     station = Station(reading.station_id, reading.provider, "", "", reading.lat, reading.lng)
-    holding.put(
-        station, reading.pollutant, reading.averaging_period, microseconds(reading.time), reading.value, reading.unit
-    )
+    key = reading.pollutant, reading.averaging_period, microseconds(reading.time)
+    if reading.counts:
+        holding.put(station, *key, reading.value, reading.unit)
+    else:  # it may correct one that counted
+        holding.drop(station, *key)

@@ -82,7 +82,9 @@ class AirQualityRepository:
         """Returns the newest readings of stations by their number."""
         latest: dict[int, list[Latest]] = {}
         for row in await self._database.fetch(QUERIES["find_latest"], ids):
-            found = Latest(row["pollutant"], row["averaging_period"], row["time"], row["value"], row["unit"])
+            found = Latest(
+                row["pollutant"], row["averaging_period"], row["time"], row["value"], row["unit"], row["flags"]
+            )
             latest.setdefault(row["id"], []).append(found)
         return latest
 
@@ -95,11 +97,13 @@ class AirQualityRepository:
         radius_meters: float,
         max_age_seconds: float,
         wanted: Wanted,
+        *,
+        include_excluded: bool = False,
     ) -> list[Report]:
         """Returns the newest reports around a place, by pollutant, then by distance."""
         where = (tenant, lat, lng, at, radius_meters, max_age_seconds)
         rows = await self._database.fetch(
-            QUERIES["find_conditions"], *where, wanted.hours, wanted.nowcasts, tenant=tenant
+            QUERIES["find_conditions"], *where, wanted.hours, wanted.nowcasts, include_excluded, tenant=tenant
         )
         stations: dict[int, Station] = {}
         reports = []

@@ -236,8 +236,10 @@ class AirQualityServicer(AirQualityServiceServicer):
             next_page_token=PageToken.encode(following, query=request),
         )
 
-    async def GetHistory(self, request: pb.GetHistoryRequest, _context: object) -> pb.History:
-        """Returns the history of a station or a place."""
+    async def GetHistory(  # type: ignore[override]  # the runtime takes a reply that is serialized already
+        self, request: pb.GetHistoryRequest, _context: object
+    ) -> bytes:
+        """Returns the history of a station or a place, serialized, since it is made of arrays and not of messages."""
         standard = standard_of(request.index)
         start, end = requests.history_window(request, datetime.now(UTC))
         found, sources = await self._archive.history(

@@ -47,6 +47,14 @@ class Settings(ServiceSettings, service="airquality"):
         ge=0,
         description="Days for which the hours that history is made of are kept, by year; 0 keeps them for ever.",
     )
+    alerts_retention_days: int = Field(
+        0,
+        ge=0,
+        description=(
+            "Days for which alerts and their deliveries are kept, dead letters too, but none that is still tried; then"
+            " `python -m airquality.retention` deletes them. 0 keeps them for ever."
+        ),
+    )
     watch_heartbeat_seconds: float = Field(
         30.0,
         gt=0,

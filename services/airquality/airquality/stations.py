@@ -46,13 +46,14 @@ class Station(NamedTuple):
 
 
 class Latest(NamedTuple):
-    """The newest reading of one series; codes and unit as in airquality.units."""
+    """The newest reading of one series that counts; codes and unit as in airquality.units, flags a sum of quality.Flag."""
 
     pollutant: int
     averaging_period: int
     time: datetime
     value: float
     unit: int
+    flags: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,6 +317,11 @@ class _QualityFlagEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QualityFl
     """A low-cost sensor saw particles in air of more than 85 % relative humidity, where water counts as mass."""
     QUALITY_FLAG_UNCORRECTED: _QualityFlag.ValueType  # 6
     """The sensor's readings are to be corrected by its humidity, which is not there (yet): the value is as it was sent."""
+    QUALITY_FLAG_EXCLUDED: _QualityFlag.ValueType  # 7
+    """It does not count for the air of a place, for alerts, forecasts and the figures of a history, nor is it the newest
+    reading of its station: it is out of range or a spike that no other reading confirms, or on a flat line that its
+    neighbours contradict. ListReadings has it.
+    """
 
 class QualityFlag(_QualityFlag, metaclass=_QualityFlagEnumTypeWrapper):
     """What quality control found about a reading when it was stored, from what was known then. Nothing is dropped for it."""
@@ -335,6 +340,11 @@ QUALITY_FLAG_HUMIDITY: QualityFlag.ValueType  # 5
 """A low-cost sensor saw particles in air of more than 85 % relative humidity, where water counts as mass."""
 QUALITY_FLAG_UNCORRECTED: QualityFlag.ValueType  # 6
 """The sensor's readings are to be corrected by its humidity, which is not there (yet): the value is as it was sent."""
+QUALITY_FLAG_EXCLUDED: QualityFlag.ValueType  # 7
+"""It does not count for the air of a place, for alerts, forecasts and the figures of a history, nor is it the newest
+reading of its station: it is out of range or a spike that no other reading confirms, or on a flat line that its
+neighbours contradict. ListReadings has it.
+"""
 Global___QualityFlag: _TypeAlias = QualityFlag  # noqa: Y015
 
 class _SensorCorrection:
@@ -651,6 +661,7 @@ class LatestReading(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
+    FLAGS_FIELD_NUMBER: _builtins.int
     pollutant: Global___Pollutant.ValueType
     """What was measured."""
     averaging_period: Global___AveragingPeriod.ValueType
@@ -663,6 +674,10 @@ class LatestReading(_message.Message):
     def time(self) -> _timestamp_pb2.Timestamp:
         """The time of the reading, as Reading.time."""
 
+    @_builtins.property
+    def flags(self) -> _containers.RepeatedScalarFieldContainer[Global___QualityFlag.ValueType]:
+        """What quality control found; none for a good reading. One that it excluded is no newest reading."""
+
     def __init__(
         self,
         *,
@@ -671,10 +686,11 @@ class LatestReading(_message.Message):
         value: _builtins.float = ...,
         unit: Global___Unit.ValueType = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
+        flags: _abc.Iterable[Global___QualityFlag.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["averaging_period", b"averaging_period", "pollutant", b"pollutant", "time", b"time", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["averaging_period", b"averaging_period", "flags", b"flags", "pollutant", b"pollutant", "time", b"time", "unit", b"unit", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1758,16 +1774,17 @@ class PollutantHistory(_message.Message):
     SUB_INDEX_FIELD_NUMBER: _builtins.int
     FLAGGED_HOUR_COUNT_FIELD_NUMBER: _builtins.int
     EXCEEDANCES_FIELD_NUMBER: _builtins.int
+    EXCLUDED_HOUR_COUNT_FIELD_NUMBER: _builtins.int
     pollutant: Global___Pollutant.ValueType
     """The pollutant, whose station and unit History.sources gives."""
     mean: _builtins.float
-    """Mean of the hourly readings; absent when there is none."""
+    """Mean of the hourly readings that count; absent when there is none."""
     minimum: _builtins.float
     """Lowest hourly reading."""
     maximum: _builtins.float
     """Highest hourly reading."""
     hour_count: _builtins.int
-    """Number of hours that have an hourly reading."""
+    """Number of hours that have an hourly reading that counts."""
     coverage: _builtins.float
     """The share of the interval's hours that have one, 0 to 1. An official daily value needs 0.75."""
     index_concentration: _builtins.float
@@ -1777,7 +1794,13 @@ class PollutantHistory(_message.Message):
     sub_index: _builtins.int
     """The sub-index; absent when there is none. Of a month or year it is the median of its days'."""
     flagged_hour_count: _builtins.int
-    """Number of those hours whose reading quality control flagged. They count in the figures all the same."""
+    """Number of hours whose reading quality control flagged. They count in the figures all the same, but for those of
+    `excluded_hour_count`.
+    """
+    excluded_hour_count: _builtins.int
+    """Number of hours whose reading does not count (QUALITY_FLAG_EXCLUDED): they are in no figure but these two counts, and
+    lower the coverage.
+    """
     @_builtins.property
     def exceedances(self) -> _containers.RepeatedCompositeFieldContainer[Global___Exceedance]:
         """Of a month or year, how often official limits were exceeded."""
@@ -1796,10 +1819,11 @@ class PollutantHistory(_message.Message):
         sub_index: _builtins.int | None = ...,
         flagged_hour_count: _builtins.int = ...,
         exceedances: _abc.Iterable[Global___Exceedance] | None = ...,
+        excluded_hour_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_index_concentration", b"_index_concentration", "_maximum", b"_maximum", "_mean", b"_mean", "_minimum", b"_minimum", "_sub_index", b"_sub_index", "index_concentration", b"index_concentration", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "sub_index", b"sub_index"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index_concentration", b"_index_concentration", "_maximum", b"_maximum", "_mean", b"_mean", "_minimum", b"_minimum", "_sub_index", b"_sub_index", "basis", b"basis", "coverage", b"coverage", "exceedances", b"exceedances", "flagged_hour_count", b"flagged_hour_count", "hour_count", b"hour_count", "index_concentration", b"index_concentration", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "pollutant", b"pollutant", "sub_index", b"sub_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index_concentration", b"_index_concentration", "_maximum", b"_maximum", "_mean", b"_mean", "_minimum", b"_minimum", "_sub_index", b"_sub_index", "basis", b"basis", "coverage", b"coverage", "exceedances", b"exceedances", "excluded_hour_count", b"excluded_hour_count", "flagged_hour_count", b"flagged_hour_count", "hour_count", b"hour_count", "index_concentration", b"index_concentration", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "pollutant", b"pollutant", "sub_index", b"sub_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__index_concentration: _TypeAlias = _typing.Literal["index_concentration"]  # noqa: Y015
     _WhichOneofArgType__index_concentration: _TypeAlias = _typing.Literal["_index_concentration", b"_index_concentration"]  # noqa: Y015

@@ -334,7 +334,7 @@ class AlertRule(_message.Message):
     severity: Global___AlertSeverity.ValueType
     """How much it matters."""
     include_flagged: _builtins.bool
-    """Whether readings count that quality control has flagged."""
+    """Whether readings count that quality control has excluded (QUALITY_FLAG_EXCLUDED); others with flags always do."""
     paused: _builtins.bool
     """Whether it rests."""
     webhook_url: _builtins.str

@@ -81,7 +81,7 @@ class Definition:
         pollutant: A code of Pollutant; 0 for the index.
         horizon_hours: How far ahead a forecast is looked at.
         severity: How much it matters.
-        include_flagged: Whether flagged readings count.
+        include_flagged: Whether readings count that quality control excluded.
         paused: Whether it rests.
         webhook_url: Where alerts are posted to; empty for nowhere.
     """

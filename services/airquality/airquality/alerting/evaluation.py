@@ -155,7 +155,7 @@ async def _measured(
     found: dict[datetime, dict[str, tuple[datetime, float, float]]] = defaultdict(dict)
     for match in sorted(matches, key=lambda each: each.place):
         reading = readings[match.place]
-        if reading.flags and not definition.include_flagged:
+        if not (reading.counts or definition.include_flagged):
             continue
         value = await meter.measure(tenant, definition, reading)
         if value is not None and math.isfinite(value):

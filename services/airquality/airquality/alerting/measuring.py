@@ -33,6 +33,8 @@ class ReportStore(Protocol):
         radius_meters: float,
         max_age_seconds: float,
         wanted: Wanted,
+        *,
+        include_excluded: bool = False,
     ) -> list[Report]:
         """Returns the newest reports around a place, by pollutant, then by distance."""
 
@@ -53,7 +55,7 @@ class Meter:
         self._store = store
         self._foresight = foresight
         self._max_age_seconds = max_age_seconds
-        self._reports: dict[tuple[str, str, datetime, Wanted], list[Report]] = {}
+        self._reports: dict[tuple[str, str, datetime, Wanted, bool], list[Report]] = {}
 
     async def measure(self, tenant: str, definition: Definition, reading: StoredReading) -> float | None:
         """Returns what a rule of a tenant makes of a reading that has come; None when it says nothing to the rule."""
@@ -64,7 +66,7 @@ class Meter:
             case Measure.NOWCAST if period == AveragingPeriod.NOWCAST:
                 return _usual(reading)
             case Measure.NOWCAST if period == AveragingPeriod.HOUR:
-                return await self._nowcast(tenant, reading)
+                return await self._nowcast(tenant, definition, reading)
             case Measure.INDEX:
                 return await self._index(tenant, definition, reading)
             case Measure.FORECAST if self._foresight is not None:
@@ -79,10 +81,10 @@ class Meter:
                 return extreme(found) if found else None
         return None
 
-    async def _nowcast(self, tenant: str, reading: StoredReading) -> float | None:
+    async def _nowcast(self, tenant: str, definition: Definition, reading: StoredReading) -> float | None:
         standard = standard_of("")
         version = standard.versions[standard.version_at(reading.time, field="time")]
-        for pollutant, part in await self._contributions(tenant, reading, version):
+        for pollutant, part in await self._contributions(tenant, definition, reading, version):
             if pollutant == reading.pollutant and part.basis in _NOWCASTS:
                 return part.value
         return None
@@ -93,17 +95,25 @@ class Meter:
             version = standard.version_at(reading.time, field="time")
         except InvalidInput:  # before the oldest table: there is no index
             return None
-        return _index(standard, version, await self._contributions(tenant, reading, standard.versions[version]))
+        parts = await self._contributions(tenant, definition, reading, standard.versions[version])
+        return _index(standard, version, parts)
 
     async def _contributions(
-        self, tenant: str, reading: StoredReading, version: Version
+        self, tenant: str, definition: Definition, reading: StoredReading, version: Version
     ) -> list[tuple[Pollutant, Contribution]]:
         """Returns what the station of a reading said at its time of each pollutant, as an index takes it."""
-        wanted = wanted_of(version)
-        key = (tenant, reading.station_id, reading.time, wanted)
+        wanted, everything = wanted_of(version), definition.include_flagged
+        key = (tenant, reading.station_id, reading.time, wanted, everything)
         if key not in self._reports:
             found = await self._store.find_conditions(
-                tenant, reading.lat, reading.lng, reading.time, _SAME_STATION_METERS, self._max_age_seconds, wanted
+                tenant,
+                reading.lat,
+                reading.lng,
+                reading.time,
+                _SAME_STATION_METERS,
+                self._max_age_seconds,
+                wanted,
+                include_excluded=everything,
             )
             self._reports[key] = [each for each in found if each.station.station_id == reading.station_id]
         groups = groupby(self._reports[key], key=lambda report: report.pollutant)

@@ -2,9 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Final
 
+import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
+from numpy.typing import NDArray
 
+from airquality.convert.columns import Bytes, chosen, field, joined, serialized
 from airquality.convert.indices import category
 from airquality.convert.replies import station
 from airquality.history import History, PollutantHistory
@@ -17,23 +21,31 @@ from airquality.stations import Station
 from airquality.units import USUAL_UNITS, Pollutant
 from geomesh.airquality.v1 import airquality_pb2 as pb
 
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
-def history(past: Past, sources: Mapping[Pollutant, Station], standard: Standard) -> pb.History:
-    """Returns a history, of which intervals without any value are left out."""
+# Fields of a pollutant in an interval whose absence a NaN says.
+_FIGURES: Final = ("mean", "minimum", "maximum")
+
+
+def history(past: Past, sources: Mapping[Pollutant, Station], standard: Standard) -> bytes:
+    """Returns a history as a serialized History, of which intervals without any value are left out."""
     found = past.history
-    times = [_time(edge) for edge in found.edges.tolist()]
-    intervals = [
-        pb.HistoryInterval(start_time=start, end_time=end, index_version=standard.versions[version].id)
-        for start, end, version in zip(times[:-1], times[1:], found.versions.tolist(), strict=True)
-    ]
-    for pollutant, values in found.pollutants.items():
-        _add(intervals, pollutant, values, past.exceedances.get(pollutant, []))
-    _set_indices(intervals, found, standard)
-    if past.longterm is not None:
-        for interval, counts in zip(intervals, past.longterm.category_days.tolist(), strict=True):
-            if interval.HasField("index_value"):
-                interval.category_day_counts.extend(counts)
-    return pb.History(
+    told = {pollutant: _told(values) for pollutant, values in found.pollutants.items()}
+    kept = np.logical_or.reduce(list(told.values())) if told else np.zeros(len(found.versions), dtype=np.bool_)
+    intervals = joined(
+        _intervals(past, standard),
+        *(
+            field(
+                pb.HistoryInterval,
+                "pollutants",
+                _pollutant(pollutant, values, past.exceedances.get(pollutant, [])),
+                told[pollutant],
+            )
+            for pollutant, values in found.pollutants.items()
+        ),
+    )
+    rest = pb.History(
         index=standard.index,
         sources=[
             pb.HistorySource(
@@ -43,66 +55,75 @@ def history(past: Past, sources: Mapping[Pollutant, Station], standard: Standard
             )
             for pollutant, at in sorted(sources.items())
         ],
-        intervals=[interval for interval in intervals if interval.pollutants],
         profiles=[_profile(each) for each in past.profiles],
     )
+    return rest.SerializeToString() + serialized(field(pb.History, "intervals", intervals, kept))
 
 
-def _add(
-    intervals: list[pb.HistoryInterval],
-    pollutant: Pollutant,
-    values: PollutantHistory,
-    exceeded: Sequence[Exceedances],
-) -> None:
-    counted = [(each.limit, list(zip(each.above.tolist(), each.known.tolist(), strict=True))) for each in exceeded]
-    columns = (
-        values.mean,
-        values.minimum,
-        values.maximum,
-        values.hour_count,
-        values.flagged_count,
-        values.coverage,
-        values.index_concentration,
-        values.basis,
-        values.sub_index,
+def _intervals(past: Past, standard: Standard) -> Bytes:
+    """Returns the intervals without their pollutants."""
+    found, of = past.history, pb.HistoryInterval
+    seconds = found.edges // MICROSECONDS
+    versions = chosen([version.id.encode() for version in standard.versions], found.versions)
+    indexed = found.index_values != NONE
+    columns = [
+        field(of, "start_time", field(Timestamp, "seconds", seconds[:-1])),
+        field(of, "end_time", field(Timestamp, "seconds", seconds[1:])),
+        field(of, "index_version", versions),
+        field(of, "index_value", found.index_values, indexed),
+        field(of, "category", _categories(found, standard), indexed),
+        field(of, "dominant_pollutant", found.dominant, indexed),
+    ]
+    if past.longterm is not None:
+        columns.append(field(of, "category_day_counts", past.longterm.category_days, indexed))
+    return joined(*columns)
+
+
+def _categories(found: History, standard: Standard) -> Bytes:
+    values, which = np.unique(found.index_values, return_inverse=True)
+    bands = [
+        b"" if value == NONE else category(category_of(standard, value)).SerializeToString()
+        for value in values.tolist()
+    ]
+    return chosen(bands, which)
+
+
+def _told(values: PollutantHistory) -> Bools:
+    """Returns in which intervals there is anything to tell of a pollutant."""
+    return np.asarray(
+        (values.hour_count > 0) | (values.excluded_count > 0) | (values.basis != 0) | (values.sub_index != NONE)
     )
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    for place, (interval, row) in enumerate(zip(intervals, rows, strict=True)):
-        mean, minimum, maximum, hours, flagged, coverage, concentration, basis, sub_index = row
-        if not hours and not basis and sub_index == NONE:
-            continue
-        interval.pollutants.add(
-            pollutant=pb.Pollutant.ValueType(pollutant),
-            mean=_known(mean),
-            minimum=_known(minimum),
-            maximum=_known(maximum),
-            hour_count=hours,
-            flagged_hour_count=flagged,
-            coverage=coverage,
-            index_concentration=concentration if basis else None,
-            basis=pb.Basis.ValueType(basis),
-            sub_index=None if sub_index == NONE else sub_index,
-            exceedances=[
-                pb.Exceedance(
-                    limit_id=limit.limit_id,
-                    averaging_period=pb.AveragingPeriod.ValueType(limit.averaging_period),
-                    concentration=limit.concentration,
-                    count=counts[place][0],
-                    known_count=counts[place][1],
-                )
-                for limit, counts in counted
-                if counts[place][1]
-            ],
-        )
 
 
-def _set_indices(intervals: list[pb.HistoryInterval], found: History, standard: Standard) -> None:
-    """Sets the index of each interval that has one."""
-    for interval, value, dominant in zip(intervals, found.index_values.tolist(), found.dominant.tolist(), strict=True):
-        if value != NONE:
-            interval.index_value = value
-            interval.category.CopyFrom(category(category_of(standard, value)))
-            interval.dominant_pollutant = pb.Pollutant.ValueType(dominant)
+def _pollutant(pollutant: Pollutant, values: PollutantHistory, exceeded: Sequence[Exceedances]) -> Bytes:
+    """Returns a pollutant in each interval."""
+    of, number = pb.PollutantHistory, len(values.mean)
+    return joined(
+        field(of, "pollutant", np.full(number, pollutant)),
+        *(field(of, name, getattr(values, name), ~np.isnan(getattr(values, name))) for name in _FIGURES),
+        field(of, "hour_count", values.hour_count),
+        field(of, "flagged_hour_count", values.flagged_count),
+        field(of, "excluded_hour_count", values.excluded_count),
+        field(of, "coverage", values.coverage),
+        field(of, "index_concentration", values.index_concentration, values.basis != 0),
+        field(of, "basis", values.basis),
+        field(of, "sub_index", values.sub_index, values.sub_index != NONE),
+        *(field(of, "exceedances", _exceedance(each, number), each.known > 0) for each in exceeded),
+    )
+
+
+def _exceedance(found: Exceedances, number: int) -> Bytes:
+    of, limit = pb.Exceedance, found.limit
+    same = pb.Exceedance(
+        limit_id=limit.limit_id,
+        averaging_period=pb.AveragingPeriod.ValueType(limit.averaging_period),
+        concentration=limit.concentration,
+    ).SerializeToString()
+    return joined(
+        chosen([same], np.zeros(number, dtype=np.int64)),
+        field(of, "count", found.above),
+        field(of, "known_count", found.known),
+    )
 
 
 def _profile(found: Profile) -> pb.Profile:
@@ -128,7 +149,3 @@ def _profile(found: Profile) -> pb.Profile:
 
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _time(microseconds: int) -> Timestamp:
-    return Timestamp(seconds=microseconds // MICROSECONDS)

@@ -42,6 +42,7 @@ def station(found: Station, latest: Sequence[Latest] = ()) -> pb.Station:
                 value=each.value,
                 unit=_unit(each.unit),
                 time=timestamp(each.time),
+                flags=flags(each.flags),
             )
             for each in latest
         ],

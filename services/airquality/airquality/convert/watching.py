@@ -33,7 +33,8 @@ def render_stored(readings: Sequence[StoredReading]) -> bytes:
     first = readings[0]
     station = Station(first.station_id, first.provider, "", "", first.lat, first.lng)
     latest = [
-        Latest(each.pollutant, each.averaging_period, each.time, each.value, _UNITS[each.unit]) for each in readings
+        Latest(each.pollutant, each.averaging_period, each.time, each.value, _UNITS[each.unit], each.flags)
+        for each in readings
     ]
     return pb.WatchConditionsResponse(stations=[replies.station(station, latest)]).SerializeToString()
 

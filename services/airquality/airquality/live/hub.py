@@ -58,7 +58,7 @@ class Kept(Protocol):
 
 
 class _Grouped(NamedTuple):
-    """An event by stations."""
+    """An event by stations, without readings that do not count for the air."""
 
     event: Event
     stations: list[list[StoredReading]]
@@ -258,5 +258,6 @@ class Hub:
 def _grouped(event: Event) -> _Grouped:
     stations: dict[tuple[str, str], list[StoredReading]] = {}
     for reading in event.readings:
-        stations.setdefault((reading.tenant, reading.station_id), []).append(reading)
+        if reading.counts:
+            stations.setdefault((reading.tenant, reading.station_id), []).append(reading)
     return _Grouped(event, list(stations.values()))

@@ -70,6 +70,6 @@ def _stations(rows: Sequence[Record]) -> list[Watched]:
             found[row["id"]] = (Watched(row["tenant_id"], station, latest), latest)
         if row["pollutant"] is not None:
             found[row["id"]][1].append(
-                Latest(row["pollutant"], row["averaging_period"], row["time"], row["value"], row["unit"])
+                Latest(row["pollutant"], row["averaging_period"], row["time"], row["value"], row["unit"], row["flags"])
             )
     return [watched for watched, _ in found.values()]

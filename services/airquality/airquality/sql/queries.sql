@@ -79,14 +79,15 @@ ORDER BY distance, id
 LIMIT $9::int;
 
 -- name: find_latest
--- The newest reading of every series of some stations.
-SELECT series.station_id AS id, series.pollutant, series.averaging_period, latest.time, latest.value, latest.unit
+-- The newest reading of every series of some stations that counts: the bit 64 of flags is quality.Flag.EXCLUDED.
+SELECT series.station_id AS id, series.pollutant, series.averaging_period, latest.time, latest.value, latest.unit,
+       latest.flags
 FROM airquality.series
 CROSS JOIN LATERAL (
-  SELECT time, value, unit
+  SELECT time, value, unit, flags
   FROM airquality.readings
   WHERE readings.station_id = series.station_id AND readings.pollutant = series.pollutant
-    AND readings.averaging_period = series.averaging_period
+    AND readings.averaging_period = series.averaging_period AND readings.flags & 64 = 0
   ORDER BY time DESC
   LIMIT 1
 ) AS latest
@@ -99,7 +100,7 @@ ORDER BY series.station_id, series.pollutant, series.averaging_period;
 -- stations that have one within $5 metres. Beside an hourly one come the hourly values up to it, as many as $7 says at
 -- the code of the pollutant, unless $8 holds there and a NowCast is as new, which was made of them. Of all stations the 64
 -- nearest are looked at. The hours are those of UTC, in hours since 1970 and in the order of time, the values in the
--- units beside them.
+-- units beside them. What quality control excluded (bit 64 of flags) counts only where $9 says so.
 WITH near AS MATERIALIZED (
   SELECT id, station_id, provider, name, agency, lat, lng, public.ST_Distance(location, place) AS distance
   FROM (
@@ -124,6 +125,7 @@ WITH near AS MATERIALIZED (
     WHERE readings.station_id = series.station_id AND readings.pollutant = series.pollutant
       AND readings.averaging_period = series.averaging_period
       AND readings.time <= $4::timestamptz
+      AND ($9::boolean OR readings.flags & 64 = 0)
       AND readings.time > $4::timestamptz - interval '1 second' * (
         $6::float8 + CASE series.averaging_period WHEN 2 THEN 28800 WHEN 3 THEN 86400 WHEN 5 THEN 900
                      WHEN 6 THEN 10800 WHEN 7 THEN 14400 ELSE 3600 END)
@@ -147,6 +149,7 @@ LEFT JOIN LATERAL (
       AND (NOT ($8::boolean[])[newest.pollutant] OR newest.time > coalesce(newest.nowcast_time, '-infinity'))
       AND readings.station_id = newest.id AND readings.pollutant = newest.pollutant AND readings.averaging_period = 1
       AND readings.time <= newest.time
+      AND ($9::boolean OR readings.flags & 64 = 0)
       AND readings.time >= date_trunc('hour', newest.time, 'UTC')
                            - interval '1 hour' * (($7::int[])[newest.pollutant] - 1)
     ORDER BY readings.time
@@ -537,7 +540,7 @@ ORDER BY tenant_id <> 'public';
 
 -- name: snapshot_watched
 -- The stations in a box, or with some ids ($6), that a tenant sees, each with the newest reading of every series that
--- began after $7 and has a pollutant of $8; and the position of the last event that this includes. It is one statement,
+-- began after $7, has a pollutant of $8 and counts (bit 64 of flags); and the position of the last event that this includes. It is one statement,
 -- and so one view of the database: every event up to this position is in it and none after.
 WITH found AS (
   SELECT stations.id, stations.tenant_id, stations.station_id, stations.provider, stations.name, stations.agency,
@@ -552,17 +555,19 @@ WITH found AS (
   LIMIT $9::int
 )
 SELECT last_event.position, found.id, found.tenant_id, found.station_id, found.provider, found.name, found.agency,
-       found.lat, found.lng, newest.pollutant, newest.averaging_period, newest.time, newest.value, newest.unit
+       found.lat, found.lng, newest.pollutant, newest.averaging_period, newest.time, newest.value, newest.unit,
+       newest.flags
 FROM airquality.last_event
 LEFT JOIN found ON true
 LEFT JOIN LATERAL (
-  SELECT series.pollutant, series.averaging_period, latest.time, latest.value, latest.unit
+  SELECT series.pollutant, series.averaging_period, latest.time, latest.value, latest.unit, latest.flags
   FROM airquality.series
   CROSS JOIN LATERAL (
-    SELECT readings.time, readings.value, readings.unit
+    SELECT readings.time, readings.value, readings.unit, readings.flags
     FROM airquality.readings
     WHERE readings.station_id = series.station_id AND readings.pollutant = series.pollutant
       AND readings.averaging_period = series.averaging_period AND readings.time >= $7::timestamptz
+      AND readings.flags & 64 = 0
     ORDER BY readings.time DESC
     LIMIT 1
   ) AS latest
@@ -573,8 +578,9 @@ ORDER BY found.id;
 -- name: find_recent
 -- What the stations of one tenant, and of no other, reported that may count at the moment $2: a row a series, with its
 -- readings in the order of time; a station that reported nothing has one row without a series. Of hours count as many up
--- to the newest, which may be $3 seconds old, as $4 says at the code of the pollutant; of longer averages only the newest. The times are in
--- microseconds since 1970, the values in the units beside them.
+-- to the newest, which may be $3 seconds old, as $4 says at the code of the pollutant; of longer averages only the
+-- newest. What quality control excluded (bit 64 of flags) does not count. The times are in microseconds since 1970, the
+-- values in the units beside them.
 SELECT stations.id, stations.station_id, stations.provider, stations.name, stations.agency, stations.lat, stations.lng,
        series.pollutant, series.averaging_period, found.times, found.values, found.units
 FROM airquality.stations
@@ -585,7 +591,7 @@ LEFT JOIN LATERAL (
   FROM airquality.readings
   WHERE readings.station_id = series.station_id AND readings.pollutant = series.pollutant
     AND readings.averaging_period = series.averaging_period
-    AND readings.time <= $2::timestamptz + interval '1 hour'
+    AND readings.time <= $2::timestamptz + interval '1 hour' AND readings.flags & 64 = 0
     AND readings.time > $2::timestamptz - interval '1 second' * (
       $3::float8 + CASE series.averaging_period WHEN 1 THEN 3600 * (1 + ($4::int[])[series.pollutant]) WHEN 2 THEN 28800
                    WHEN 3 THEN 86400 WHEN 5 THEN 900 WHEN 6 THEN 10800 WHEN 7 THEN 14400 ELSE 3600 END)
@@ -632,7 +638,7 @@ WHERE distance <= $4::float8
 ORDER BY distance, id;
 
 -- name: find_hourly
--- The hourly readings of some stations and quantities in [$3, $4), each series as arrays in the order of time: hours of
+-- The hourly readings that count of some stations and quantities in [$3, $4), each series as arrays in the order of time: hours of
 -- UTC since 1970, values, and codes of units.
 SELECT series.station_id AS id, series.pollutant, found.hours, found.values, found.units
 FROM airquality.series
@@ -644,7 +650,7 @@ CROSS JOIN LATERAL (
     FROM airquality.readings
     WHERE readings.station_id = series.station_id AND readings.pollutant = series.pollutant
       AND readings.averaging_period = series.averaging_period
-      AND readings.time >= $3::timestamptz AND readings.time < $4::timestamptz
+      AND readings.time >= $3::timestamptz AND readings.time < $4::timestamptz AND readings.flags & 64 = 0
     ORDER BY readings.time
   ) AS ordered
 ) AS found
@@ -904,3 +910,22 @@ SELECT a.number, a.kind, a.severity, a.body, d.state, d.attempts, d.next_attempt
 FROM airquality.alert_deliveries AS d
 JOIN airquality.alerts AS a USING (tenant_id, alert_id)
 WHERE d.tenant_id = $1::text AND d.alert_id = $2::uuid;
+
+-- name: delete_old_alerts
+-- Deletes at most $2 alerts of all tenants from before $1, with their deliveries, and returns how many: none whose
+-- delivery is still tried.
+WITH deleted AS (
+  DELETE FROM airquality.alerts
+  WHERE (tenant_id, alert_id) IN (
+    SELECT a.tenant_id, a.alert_id
+    FROM airquality.alerts AS a
+    WHERE a.created_at < $1::timestamptz
+      AND NOT EXISTS (
+        SELECT FROM airquality.alert_deliveries AS d
+        WHERE d.tenant_id = a.tenant_id AND d.alert_id = a.alert_id AND d.state = 1
+      )
+    LIMIT $2::int
+  )
+  RETURNING 1
+)
+SELECT count(*) FROM deleted;
