@@ -6,10 +6,12 @@ from typing import Final
 import numpy as np
 
 from airquality.forecast import baselines
-from airquality.forecast.boosting import HORIZONS, Boosted, Parameters, block_hours, fit
+from airquality.forecast.boosting import HORIZONS, Boosted, Parameters, fit
+from airquality.forecast.draw import block_hours
 from airquality.forecast.features import LOOKBACK_HOURS
 from airquality.forecast.frame import Floats, Frame, Ints
 from airquality.forecast.intervals import Intervals
+from airquality.forecast.left_out import LeftOut
 from airquality.forecast.model import Model
 from airquality.forecast.skill import CLIMATOLOGY, DAILY, PERSISTENCE, HorizonSkill, mean_skill, skill_of
 from airquality.forecast.spatial import spatial_deviation
@@ -34,8 +36,8 @@ def train(frame: Frame, target: Pollutant, parameters: Parameters, say: Callable
         say: Is told what is being done.
 
     Returns:
-        The model, with its skill and its intervals from the last half of the time, at most a year, which the trees that
-        they were measured with had not seen.
+        The model, with its skill from the last half of the time, at most a year, which the trees that were judged had
+        not seen; and with intervals as `crossed` finds them, or, of less than a year, from the same time as the skill.
 
     Raises:
         ValueError: There is too little to learn from.
@@ -48,15 +50,19 @@ def train(frame: Frame, target: Pollutant, parameters: Parameters, say: Callable
         raise ValueError(message)
     cut = frame.end_hour - min(frame.hour_count // 2, MOST_HELD_BACK_HOURS)
     say(f"growing trees on {frame.hour_count} hours of {len(frame.stations)} stations but the last")
-    judge = fit(frame.between(frame.first_hour, cut), target, parameters)
+    past = frame.between(frame.first_hour, cut)
+    judge = fit(past, target, parameters)
     say(f"judging them on the {frame.end_hour - cut} hours held back")
     origins, medians = forecasts(judge, frame, cut, frame.end_hour, parameters.threads)
     happened = baselines.truth(frame, target, origins, HORIZONS)
-    intervals = Intervals.calibrated(_flat(medians), _flat(happened), judge.scales[target])
+    skill = _skill(frame, target, cut, origins, medians, happened, judge.scales[target])
+    say("measuring intervals on blocks of all the time, each left out in turn")
+    intervals = crossed(frame, target, parameters) or Intervals.calibrated(
+        _flat(medians), _flat(happened), judge.scales[target]
+    )
     if intervals is None:
         message = f"too few hours of {target.name} to calibrate intervals with"
         raise ValueError(message)
-    skill = _skill(frame, target, cut, origins, medians, happened, judge.scales[target])
     say("growing trees on everything")
     return Model(
         fit(frame, target, parameters),
@@ -98,6 +104,31 @@ def forecasts(model: Boosted, frame: Frame, start: int, end: int, threads: int) 
         origins.append(np.arange(begin, stop, step))
         medians.append(model.forecast(block, stop - begin, step=step, threads=threads))
     return np.concatenate(origins), np.concatenate(medians, axis=1)
+
+
+def crossed(frame: Frame, target: Pollutant, parameters: Parameters) -> Intervals | None:
+    """Calibrates intervals on all of a frame, by members of which each forecasts the hours that it did not learn from.
+
+    Errors on time held back from all members are those of a model that knew half as much as the one that serves, and of
+    some seasons more than of others; these are of all seasons, by members that knew nearly everything. Cross-conformal
+    prediction (Vovk, 2015) with blocks of time.
+
+    Returns:
+        The intervals, or None of less than a year, or where too few hours can be compared.
+    """
+    left_out = LeftOut.of(frame, parameters.members)
+    if left_out is None:
+        return None
+    model = fit(frame, target, parameters, left_out)
+    medians, happened = [], []
+    for number, start, end in left_out.of_each():
+        # `forecasts` begins with what is known before `start`; the first hour known is to be one left out.
+        origins, made = forecasts(model.member(number), frame, start + 1, end, parameters.threads)
+        truth = baselines.truth(frame, target, origins, HORIZONS)
+        medians.append(_flat(made))
+        # Beyond the end lie hours that the member learnt from.
+        happened.append(_flat(np.where(origins[:, None] + HORIZONS < end, truth, np.nan)))
+    return Intervals.calibrated(np.concatenate(medians), np.concatenate(happened), model.scales[target])
 
 
 def _skill(
