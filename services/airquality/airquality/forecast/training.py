@@ -23,11 +23,13 @@ MOST_HELD_BACK_HOURS: Final = 365 * 24
 
 _STEPS: Final = (7, 35, 77, 175, 385, 875)  # hours between forecasts; none shares a factor with a day's 24
 _MOST_JUDGED: Final = 20_000  # moments and stations that forecasts are judged at, about
+_TURN_HOURS: Final = 7 * 24
 _FEWEST_READINGS: Final = 72  # of a station that is learnt from
 _LESS_WITH_ALL: Final = 0.98
 """The error of the mean of members that learnt from everything, as a share of that of one that left a quarter out.
 
-Measured on 2014-03 to 2015-02 of Beijing, with members trained on the year before: 35.2 µg/m³ against 35.9.
+On 2014-03 to 2015-02 of Beijing, trained on the year before: 35.2 µg/m³, against 35.6 of the mean of four that left a
+quarter out each, and 0.8 % more of one than of the mean.
 """
 
 
@@ -61,7 +63,7 @@ def train(frame: Frame, target: Pollutant, parameters: Parameters, say: Callable
     origins, medians = forecasts(judge, frame, cut, frame.end_hour, parameters.threads)
     happened = baselines.truth(frame, target, origins, HORIZONS)
     skill = _skill(frame, target, cut, origins, medians, happened, judge.scales[target])
-    say("measuring intervals on blocks of all the time, each left out in turn")
+    say("calibrating intervals")
     intervals = crossed(frame, target, parameters) or Intervals.calibrated(
         _flat(medians), _flat(happened), judge.scales[target]
     )
@@ -140,8 +142,9 @@ def crossed(frame: Frame, target: Pollutant, parameters: Parameters) -> Interval
 def _skill(
     frame: Frame, target: Pollutant, cut: int, origins: Ints, medians: Floats, happened: Floats, scale: float
 ) -> tuple[HorizonSkill, ...]:
-    """Returns the skill, with the coverage of intervals that were calibrated on the other half of the weeks."""
-    odd = (origins // (7 * 24)) % 2 == 1
+    """Returns the skill, with the coverage of intervals that were calibrated on every other week, or shorter time."""
+    turn = min(_TURN_HOURS, (frame.end_hour - cut) // 6)
+    odd = ((origins - cut) // turn) % 2 == 1
     bounds = np.full((4, *medians.shape), np.nan)
     for half in (odd, ~odd):
         other = Intervals.calibrated(_flat(medians[:, ~half]), _flat(happened[:, ~half]), scale)
