@@ -1,6 +1,7 @@
 """What a forecast may know, what it does with little, and that its intervals are what they say."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,20 +10,29 @@ from hypothesis import strategies as st
 
 from airquality.forecast import baselines, simple
 from airquality.forecast.boosting import HORIZONS, Boosted, Parameters, fit
-from airquality.forecast.features import LOOKBACK_HOURS, dew_point, origin_features
+from airquality.forecast.features import LOOKBACK_HOURS, Matrix, dew_point, origin_features
 from airquality.forecast.frame import Floats, Frame, HourlySeries, frame_of, last_known
 from airquality.forecast.intervals import Intervals, nested
+from airquality.forecast.left_out import LONGEST_HOURS, LeftOut
 from airquality.forecast.model import EVERY_HOUR, decode, every_hour
 from airquality.forecast.neighbours import Neighbours
+from airquality.forecast.networks import Inputs, NetworkParameters, train_network
 from airquality.forecast.skill import PERSISTENCE, mean_skill, skill_of
 from airquality.forecast.spatial import between_stations, spatial_deviation
-from airquality.forecast.training import forecasts, serves, train
+from airquality.forecast.training import crossed, forecasts, serves, train
 from airquality.forecast.windows import rolling_highest, rolling_lowest, rolling_mean
 from airquality.units import Pollutant
 from tests.airquality.weather_of_a_city import FIRST_HOUR, city
 
 PM25 = Pollutant.PM25
-SMALL = Parameters(rows=3000, members=2, trees=30, leaves=15, fewest_in_leaf=20)
+SMALL = Parameters(
+    rows=3000,
+    members=2,
+    trees=30,
+    leaves=15,
+    fewest_in_leaf=20,
+    network=NetworkParameters(rows=3000, width=32, steps=300),
+)
 
 
 def silent(_words: str) -> None:
@@ -248,7 +258,71 @@ def test_interpolation_is_judged_by_leaving_stations_out() -> None:
     assert 0.02 < spatial_deviation(city(), PM25) < 0.4
 
 
+def test_intervals_from_hours_left_out_hold_as_often_as_they_say_in_the_time_after() -> None:
+    frame, end = city(stations=2, hours=480 * 24), FIRST_HOUR + 400 * 24
+    past = frame.between(FIRST_HOUR, end)
+    model, intervals = fit(past, PM25, SMALL), crossed(past, PM25, SMALL)
+    assert intervals is not None
+    origins, medians = forecasts(model, frame, end, frame.end_hour, 1)
+    happened = baselines.truth(frame, PM25, origins, HORIZONS)
+    _, lower, upper, _ = intervals.around(medians)
+    known = ~np.isnan(happened)
+    assert ((lower <= happened) & (happened <= upper))[known].mean() == pytest.approx(0.80, abs=0.06)
+
+
+def test_each_hour_is_left_out_by_one_member() -> None:
+    left_out = LeftOut.of(city(hours=400 * 24), 4)
+    assert left_out is not None
+    blocks = list(left_out.of_each())
+    assert [member for member, _, _ in blocks] == [0, 1, 2, 3] * 3
+    assert (blocks[0][1], blocks[-1][2]) == (FIRST_HOUR, FIRST_HOUR + 400 * 24)
+    assert all(end == start for (_, _, end), (_, start, _) in pairwise(blocks))
+    for member, start, end in blocks:
+        soon = np.arange(max(start - LONGEST_HOURS, FIRST_HOUR), end)
+        assert not left_out.learnt_by(member, soon).any()
+    hours = np.arange(FIRST_HOUR, FIRST_HOUR + 400 * 24)
+    shares = [left_out.learnt_by(member, hours).mean() for member in range(4)]
+    assert min(shares) > 0.6
+
+
+def test_of_less_than_a_year_nothing_is_left_out() -> None:
+    assert LeftOut.of(city(), 4) is None
+    assert crossed(city(), PM25, SMALL) is None
+
+
 # The model
+
+
+def test_a_network_learns_a_bend_where_answers_and_columns_are_missing() -> None:
+    random = np.random.default_rng(2)
+
+    def draw(number: int) -> tuple[Matrix, Matrix]:
+        columns = random.normal(0, 3, (number, 4)).astype(np.float32)
+        answers = np.stack([np.abs(columns[:, 0]), np.sin(columns[:, 1])], axis=1)
+        columns[:, :3][random.random((number, 3)) < 0.02] = np.nan
+        return columns, answers
+
+    columns, answers = draw(4000)
+    answers[random.random(answers.shape) < 0.3] = np.nan
+    inputs = Inputs.learnt(columns, 3)
+    base = np.ones(4000, np.float32)
+    network = train_network(
+        inputs.of(columns, base), answers, NetworkParameters(width=64, steps=1500, batch=128, dropped=0.05), 1
+    )
+    columns, answers = draw(1000)
+    errors = np.abs(network.changes(inputs.of(columns, base[:1000])) - answers).mean(axis=0)
+    usual = np.abs(answers - np.median(answers, axis=0)).mean(axis=0)
+    assert (errors < usual / 3).all()
+
+
+def test_a_column_that_said_nothing_in_training_stays_silent() -> None:
+    columns = np.zeros((10, 3), np.float32)
+    columns[:, 1] = np.nan
+    inputs = Inputs.learnt(columns, 0)
+    base = np.ones(2, np.float32)
+    np.testing.assert_array_equal(
+        inputs.of(np.full((2, 3), 9.0, np.float32), base)[:, :3], inputs.of(columns[:2], base)[:, :3]
+    )
 
 
 def test_a_model_is_judged_stored_and_read_again_without_a_difference() -> None:

@@ -11,6 +11,7 @@ import pytest
 from airquality.forecast.boosting import Parameters
 from airquality.forecast.frame import POLLUTANTS, WEATHER
 from airquality.forecast.model import Model
+from airquality.forecast.networks import NetworkParameters
 from airquality.forecast.registry import Models
 from airquality.forecast.training import train
 from airquality.forecast_repository import ForecastRepository
@@ -80,7 +81,14 @@ async def trained(database: Postgres) -> Model:
     return train(
         frame,
         Pollutant.PM25,
-        Parameters(rows=3000, members=1, trees=10, leaves=15, fewest_in_leaf=20),
+        Parameters(
+            rows=3000,
+            members=1,
+            trees=10,
+            leaves=15,
+            fewest_in_leaf=20,
+            network=NetworkParameters(rows=3000, width=32, steps=200),
+        ),
         lambda _words: None,
     )
 

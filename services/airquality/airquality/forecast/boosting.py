@@ -1,29 +1,31 @@
-"""The model: gradient-boosted trees that say by how much the air will differ from what it is now."""
+"""The model: gradient-boosted trees and networks that say by how much the air will differ from what it is now.
 
-from collections.abc import Iterator, Mapping, Sequence
+They speak of the square roots of concentrations: there clean air and smog differ by steps of like size, and a median
+stays one when it is squared.
+"""
+
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain
-from typing import Final, NamedTuple
+from typing import Final
 
 import lightgbm
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it carries none
 
+from airquality.forecast.draw import BASE_AGE_HOURS, Draw, Rows, blocks
 from airquality.forecast.features import (
     HORIZON_COLUMNS,
-    LOOKBACK_HOURS,
     Matrix,
     horizon_features,
     origin_features,
 )
-from airquality.forecast.frame import POLLUTANTS, Floats, Frame, last_known
+from airquality.forecast.frame import POLLUTANTS, Floats, Frame, Ints, last_known
+from airquality.forecast.left_out import LONGEST_HOURS, LeftOut
 from airquality.forecast.neighbours import Neighbours
+from airquality.forecast.networks import Inputs, Network, NetworkParameters, train_network
 from airquality.units import Pollutant
-
-LONGEST_HOURS: Final = 96
-BASE_AGE_HOURS: Final = 6
-"""How old the newest reading may be that a forecast starts from."""
 
 BANDS: Final = ((1, 2), (3, 6), (7, 14), (15, 24), (25, 48), (49, 96))
 """Each band of hours ahead has trees of its own: what tells the next hour is not what tells the day after tomorrow."""
@@ -34,9 +36,6 @@ HORIZONS: Final = np.array([*range(1, 25), *range(27, LONGEST_HOURS + 1, 3)])
 FEWEST_ROWS: Final = 2_000
 """With fewer rows in a band nothing can be learnt."""
 
-_MOST_BLOCK_HOURS: Final = 720
-_BLOCK_CELLS: Final = 15_000
-_DAY: Final = 24
 _SMALLEST_SCALE: Final = 1e-6
 
 
@@ -46,7 +45,7 @@ class Parameters:
 
     Attributes:
         rows: Rows drawn for each band.
-        members: How many sets of trees are grown for each band; their mean is the forecast.
+        members: How many sets of trees are grown for each band, and how many networks; their mean is the forecast.
         trees: Trees of a set.
         leaves: Leaves of a tree.
         learning_rate: The share of each tree.
@@ -54,36 +53,48 @@ class Parameters:
         column_share: The share of columns that a tree may use.
         row_share: The share of rows that a tree is grown on.
         seed: What the drawing begins with.
-        threads: Bands that are trained at once.
+        threads: Bands or networks that are trained at once.
+        network: How networks learn.
     """
 
     rows: int = 80_000
-    members: int = 2
-    trees: int = 130
+    members: int = 4
+    trees: int = 65
     leaves: int = 63
-    learning_rate: float = 0.07
+    learning_rate: float = 0.14
     fewest_in_leaf: int = 100
     column_share: float = 0.4
     row_share: float = 0.4
     seed: int = 7
     threads: int = 2
+    network: NetworkParameters = field(default_factory=NetworkParameters)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Boosted:
-    """Trained trees.
+    """Trained trees and networks; the first set of trees of each band and the first network are the first member.
 
     Attributes:
         target: What they forecast.
         scales: The usual concentration of each pollutant.
         columns: The names of their columns.
         boosters: The sets of trees of the first band, then of the second …, as many of each.
+        inputs: What makes columns fit for networks.
+        networks: The networks, of which each speaks of all HORIZONS.
     """
 
     target: Pollutant
     scales: Mapping[Pollutant, float]
     columns: tuple[str, ...]
     boosters: Sequence[lightgbm.Booster]
+    inputs: Inputs
+    networks: Sequence[Network]
+
+    def member(self, number: int) -> "Boosted":
+        """Returns one member alone."""
+        return replace(
+            self, boosters=self.boosters[number :: len(self.networks)], networks=self.networks[number : number + 1]
+        )
 
     def forecast(self, frame: Frame, count: int = 1, *, step: int = 1, threads: int = 2) -> Floats:
         """Forecasts from every `step`-th of the last `count` hours of a frame, when that hour is over.
@@ -107,33 +118,40 @@ class Boosted:
         origins, ahead = origins[:, ::step], ahead[:, ::step]
         base = last_known(frame.of(self.target), BASE_AGE_HOURS)[0][:, -count::step]
         known = ~np.isnan(base)
-        change = np.full((int(known.sum()), len(HORIZONS)), np.nan)
-        members = len(self.boosters) // len(BANDS)
+        scale = self.scales[self.target]
+        medians = np.full((*base.shape, len(HORIZONS)), np.nan)
+        if known.any():
+            now = np.maximum(base[known], 0.0) / scale
+            inputs = self.inputs.of(origins[known], now.astype(np.float32))
+            foreseen = np.mean([each.changes(inputs) for each in self.networks], axis=0)
+            grown = self._grown(origins[known], ahead[known], threads)
+            both = [np.maximum(np.sqrt(now)[:, None] + each, 0.0) ** 2 for each in (grown, foreseen)]
+            medians[known] = (both[0] + both[1]) / 2 * scale
+        return medians
+
+    def _grown(self, origins: Matrix, ahead: Matrix, threads: int) -> Floats:
+        """Returns the changes that the trees foresee, shape (N, len(HORIZONS)), from both kinds of columns."""
+        changes = np.empty((len(origins), len(HORIZONS)))
+        members = len(self.networks)
         for number, (first, last) in enumerate(BANDS):
             places = np.flatnonzero((first <= HORIZONS) & (last >= HORIZONS))
             rows = np.concatenate(
-                [
-                    np.repeat(origins[known], len(places), axis=0),
-                    ahead[known][:, places].reshape(-1, len(HORIZON_COLUMNS)),
-                ],
-                axis=1,
+                [np.repeat(origins, len(places), axis=0), ahead[:, places].reshape(-1, len(HORIZON_COLUMNS))], axis=1
             )
-            if len(rows):
-                own = self.boosters[number * members : (number + 1) * members]
-                made = np.mean([np.asarray(each.predict(rows, num_threads=threads)) for each in own], axis=0)
-                change[:, places] = made.reshape(-1, len(places))
-        medians = np.full((*base.shape, len(HORIZONS)), np.nan)
-        medians[known] = np.maximum(base[known][:, None] + change * self.scales[self.target], 0.0)
-        return medians
+            own = self.boosters[number * members : (number + 1) * members]
+            made = np.mean([np.asarray(each.predict(rows, num_threads=threads)) for each in own], axis=0)
+            changes[:, places] = made.reshape(-1, len(places))
+        return changes
 
 
-def fit(frame: Frame, target: Pollutant, parameters: Parameters) -> Boosted:
+def fit(frame: Frame, target: Pollutant, parameters: Parameters, left_out: LeftOut | None = None) -> Boosted:
     """Trains on a frame.
 
     Args:
         frame: Hourly values; both what is known and what became of it are taken from it, and nothing else.
         target: What to forecast.
         parameters: How.
+        left_out: What each member does not learn from; nothing unless it is given.
 
     Returns:
         The model; the same frame and parameters give the same one on the same processor.
@@ -144,74 +162,39 @@ def fit(frame: Frame, target: Pollutant, parameters: Parameters) -> Boosted:
     scales = {each: _scale(frame.of(each)) for each in POLLUTANTS}
     names: tuple[str, ...] = ()
     generator = np.random.default_rng(parameters.seed)
-    parts: list[list[tuple[Matrix, Floats]]] = [[] for _ in BANDS]
+    parts: list[list[Rows]] = [[] for _ in (*BANDS, None)]
     neighbours = Neighbours.of(frame)
-    for block, share in _blocks(frame):
+    for block, share in blocks(frame):
         origin_names, origins = origin_features(block, target, scales, share.hours, neighbours)
         names = (*origin_names, *HORIZON_COLUMNS)
-        base = last_known(block.of(target), BASE_AGE_HOURS)[0][:, -share.hours :]
-        for band, part in zip(BANDS, parts, strict=True):
-            number = round(parameters.rows * share.of_all)
-            part.append(_draw(frame, block, target, scales[target], origins, base, band, number, generator, neighbours))
-    # A thread for a band, not for a tree: threads that share a tree wait for each other where cores are busy.
-    with ThreadPoolExecutor(parameters.threads) as pool:
-        boosters = list(chain.from_iterable(pool.map(partial(_grow, parameters=parameters), parts)))
-    return Boosted(target, scales, names, boosters)
+        draw = Draw(frame, block, target, scales[target], origins, neighbours, generator)
+        for band, part in zip(BANDS, parts[:-1], strict=True):
+            part.append(draw.of_band(band, round(parameters.rows * share.of_all)))
+        parts[-1].append(draw.of_all(HORIZONS, round(parameters.network.rows * share.of_all)))
+    drawn = [Rows(*map(np.concatenate, zip(*part, strict=True))) for part in parts]
+    inputs = Inputs.learnt(drawn[-1].columns, names.index("origin_hour"))
+    grow = partial(_grow, left_out=left_out, parameters=parameters)
+    teach = partial(_teach, drawn[-1], inputs, left_out=left_out, parameters=parameters)
+    # A thread for a band or a network, not for a tree or a product of matrices: threads that share these wait for each
+    # other where cores are busy.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(parameters.threads) as pool:
+        growing = pool.map(grow, drawn[:-1])
+        networks = list(pool.map(teach, range(parameters.members)))
+        grown = list(growing)
+    boosters = [each for band in grown for each in band]
+    return Boosted(target, scales, names, boosters, inputs, networks)
 
 
-def block_hours(stations: int) -> int:
-    """Returns how many hours of so many stations are held as columns at once, so that they take some 100 MB."""
-    return max(_DAY, min(_MOST_BLOCK_HOURS, _BLOCK_CELLS // max(stations, 1)))
+def _teach(drawn: Rows, inputs: Inputs, member: int, *, left_out: LeftOut | None, parameters: Parameters) -> Network:
+    own = _learnt(drawn, left_out, member)
+    rows = inputs.of(drawn.columns[own], drawn.base[own].astype(np.float32))
+    changes = drawn.changes[own].astype(np.float32)
+    return train_network(rows, changes, parameters.network, parameters.seed + member)
 
 
-class _Share(NamedTuple):
-    """The hours of a block to draw from, and which share they are of all."""
-
-    hours: int
-    of_all: float
-
-
-def _blocks(frame: Frame) -> Iterator[tuple[Frame, _Share]]:
-    """Yields the frame in parts whose last hours are drawn from, so that no more than one is held as columns."""
-    first, last = frame.first_hour + _DAY, frame.end_hour - 1  # the first day knows too little, the last hour no more
-    hours = block_hours(len(frame.stations))
-    for start in range(first, last, hours):
-        end = min(start + hours, last)
-        yield frame.between(start - LOOKBACK_HOURS, end), _Share(end - start, (end - start) / (last - first))
-
-
-def _draw(
-    frame: Frame,
-    block: Frame,
-    target: Pollutant,
-    scale: float,
-    origins: Matrix,
-    base: Floats,
-    band: tuple[int, int],
-    number: int,
-    generator: np.random.Generator,
-    neighbours: Neighbours,
-) -> tuple[Matrix, Floats]:
-    """Returns rows of stations, hours and hours ahead drawn evenly, and how much the air changed, in scales."""
-    values = frame.of(target)
-    hours = base.shape[1]
-    station = generator.integers(0, base.shape[0], number)
-    origin = generator.integers(0, hours, number)
-    horizon = generator.integers(band[0], band[1] + 1, number)
-    place = block.end_hour - hours - frame.first_hour + origin + horizon
-    inside = place < values.shape[1]
-    change = np.where(inside, values[station, np.minimum(place, values.shape[1] - 1)], np.nan) - base[station, origin]
-    kept = ~np.isnan(change)
-    station, origin, horizon = station[kept], origin[kept], horizon[kept]
-    every = np.arange(band[0], band[1] + 1)
-    ahead = horizon_features(block, target, scale, hours, every, neighbours)[station, origin, horizon - band[0]]
-    return np.concatenate([origins[station, origin], ahead], axis=1), change[kept] / scale
-
-
-def _grow(drawn: list[tuple[Matrix, Floats]], parameters: Parameters) -> list[lightgbm.Booster]:
-    rows, changes = np.concatenate([each[0] for each in drawn]), np.concatenate([each[1] for each in drawn])
-    if len(rows) < FEWEST_ROWS:
-        message = f"only {len(rows)} rows to train on; {FEWEST_ROWS} are needed"
+def _grow(drawn: Rows, left_out: LeftOut | None, parameters: Parameters) -> list[lightgbm.Booster]:
+    if len(drawn.columns) < FEWEST_ROWS:
+        message = f"only {len(drawn.columns)} rows to train on; {FEWEST_ROWS} are needed"
         raise ValueError(message)
     # Extremely randomised trees and shares of rows and columns: a year holds few kinds of weather, which fine cuts
     # would learn by heart. The absolute error, because what is wanted is the median.
@@ -232,11 +215,20 @@ def _grow(drawn: list[tuple[Matrix, Floats]], parameters: Parameters) -> list[li
         "verbose": -1,
     }
     # What single sets get wrong by chance is about 2 % of the error, and their mean leaves most of it out.
-    data = lightgbm.Dataset(rows, changes, params=options, free_raw_data=False)
+    data = lightgbm.Dataset(drawn.columns, drawn.changes, params=options, free_raw_data=False).construct()
     return [
-        lightgbm.train(options | {"seed": parameters.seed + member}, data, num_boost_round=parameters.trees)
+        lightgbm.train(
+            options | {"seed": parameters.seed + member},
+            data.subset(_learnt(drawn, left_out, member).tolist()),
+            num_boost_round=parameters.trees,
+        )
         for member in range(parameters.members)
     ]
+
+
+def _learnt(drawn: Rows, left_out: LeftOut | None, member: int) -> Ints:
+    """Returns the places of the rows that a member learns from."""
+    return np.arange(len(drawn.hours)) if left_out is None else np.flatnonzero(left_out.learnt_by(member, drawn.hours))
 
 
 def _scale(values: Floats) -> float:

@@ -25,7 +25,6 @@ HORIZON_COLUMNS: Final = ("horizon", "solar_hour", "week_day", "day_before", "re
 _DAY: Final = 24
 _DEGREES_PER_HOUR: Final = 15.0
 _EPOCH_WEEKDAY: Final = 3  # 1970-01-01 was a Thursday, counted from Monday
-_HOURS_PER_YEAR: Final = 8766.0
 _SMALLEST_SHARE: Final = 0.1
 
 _LAGS: Final = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 21, 23, 24, 36, 47, 48, 72)
@@ -121,9 +120,7 @@ class _Columns:
         self._count = count
         self._columns: dict[str, Matrix] = {}
         solar = frame.first_hour + np.arange(frame.hour_count) + np.round(frame.lng / _DEGREES_PER_HOUR)[:, None]
-        angle = 2 * np.pi * solar / _HOURS_PER_YEAR
-        self.add("year_sine", np.sin(angle))
-        self.add("year_cosine", np.cos(angle))
+        # Not the day of the year: of few years' data it would tell single episodes by heart.
         self.add("origin_hour", solar % _DAY)
         self.add("lat", np.broadcast_to(frame.lat[:, None], solar.shape))
         self.add("lng", np.broadcast_to(frame.lng[:, None], solar.shape))

@@ -11,9 +11,11 @@ import numpy as np
 
 from airquality.conditions import NearestReporter, explain_absence
 from airquality.forecast import simple
-from airquality.forecast.boosting import BASE_AGE_HOURS, HORIZONS, LONGEST_HOURS
+from airquality.forecast.boosting import HORIZONS
+from airquality.forecast.draw import BASE_AGE_HOURS
 from airquality.forecast.features import LOOKBACK_HOURS
 from airquality.forecast.frame import POLLUTANTS, WEATHER, Floats, Frame, last_known
+from airquality.forecast.left_out import LONGEST_HOURS
 from airquality.forecast.model import every_hour
 from airquality.forecast.neighbours import MOST, RADIUS_METERS
 from airquality.forecast.registry import Models, Served

@@ -1,5 +1,6 @@
 """A trained model with all that is known of it: what it was made of, how good it was, and how sure its forecasts are."""
 
+import base64
 import json
 import zlib
 from collections.abc import Mapping
@@ -9,13 +10,16 @@ from typing import Any, Final
 import lightgbm
 import numpy as np
 
-from airquality.forecast.boosting import HORIZONS, LONGEST_HOURS, Boosted
+from airquality.forecast.boosting import HORIZONS, Boosted
+from airquality.forecast.features import Matrix
 from airquality.forecast.frame import Floats
 from airquality.forecast.intervals import Intervals
+from airquality.forecast.left_out import LONGEST_HOURS
+from airquality.forecast.networks import Inputs, Network
 from airquality.forecast.skill import HorizonSkill
 from airquality.units import Pollutant
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 EVERY_HOUR: Final = np.arange(1, LONGEST_HOURS + 1)
 
 
@@ -58,6 +62,12 @@ class Model:
             "scales": {each.name: value for each, value in self.boosted.scales.items()},
             "columns": self.boosted.columns,
             "boosters": [each.model_to_string() for each in self.boosted.boosters],
+            "input_hour": self.boosted.inputs.hour,
+            "inputs": [_written(each) for each in (self.boosted.inputs.centre, self.boosted.inputs.spread)],
+            "networks": [
+                {"weights": [*map(_written, each.weights)], "offsets": [*map(_written, each.offsets)]}
+                for each in self.boosted.networks
+            ],
             "interval_scale": self.intervals.scale,
             "interval_edges": self.intervals.edges.tolist(),
             "interval_quantiles": self.intervals.quantiles.tolist(),
@@ -91,6 +101,11 @@ def decode(artefact: bytes) -> Model:
             scales,
             tuple(content["columns"]),
             [lightgbm.Booster(model_str=each) for each in content["boosters"]],
+            Inputs(content["input_hour"], *map(_read, content["inputs"])),
+            [
+                Network(*(tuple(map(_read, each[name])) for name in ("weights", "offsets")))
+                for each in content["networks"]
+            ],
         ),
         Intervals(
             content["interval_scale"], np.array(content["interval_edges"]), np.array(content["interval_quantiles"])
@@ -101,6 +116,15 @@ def decode(artefact: bytes) -> Model:
         tuple(content["held_back_hours"]),
         content["spatial_deviation"],
     )
+
+
+def _written(values: Matrix) -> dict[str, Any]:
+    """Returns an array as its shape and its bytes, little-endian, as text."""
+    return {"shape": values.shape, "float32": base64.b64encode(values.astype("<f4").tobytes()).decode()}
+
+
+def _read(written: dict[str, Any]) -> Matrix:
+    return np.frombuffer(base64.b64decode(written["float32"]), "<f4").astype(np.float32).reshape(written["shape"])
 
 
 def every_hour(at_horizons: Floats) -> Floats:
