@@ -1,7 +1,6 @@
 """Protobuf in, protobuf out."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +10,6 @@ from airquality.archive import Archive, CorrectionKey, Key, Place
 from airquality.computing import compute
 from airquality.conditions import CurrentConditions, check_moment, explain_no_index
 from airquality.convert import (
-    following,
     forecasting,
     histories,
     indexing,
@@ -19,22 +17,21 @@ from airquality.convert import (
     replies,
     requests,
     tiles,
-    watching,
 )
+from airquality.convert.tally import Tally
 from airquality.forecast.forecasts import Forecasts
 from airquality.hot import Replies
 from airquality.ingest import Ingest, Session
 from airquality.intervals import microseconds
-from airquality.live.watching import Moves, Watching
+from airquality.live.watching import Watching
 from airquality.mapping import Maps
 from airquality.readings import EARLIEST_SECONDS, MICROSECONDS, Taken
 from airquality.settings import Settings
 from airquality.standards import all_standards, standard_of
 from airquality.stations import Position, Stations
+from airquality.watching_servicer import WatchingServicer
 from geomesh.airquality.v1 import airquality_pb2 as pb
-from geomesh.airquality.v1.airquality_pb2_grpc import AirQualityServiceServicer
 from geomesh.geocoder.v1 import geocoder_pb2
-from geomesh.types.v1.types_pb2 import ItemError
 from meshkit.batch import partition
 from meshkit.cache import Cache
 from meshkit.context import current
@@ -52,7 +49,7 @@ if TYPE_CHECKING:  # only the stub file knows it
 _MOST_ERRORS: Final = 1000
 
 
-class AirQualityServicer(AirQualityServiceServicer):
+class AirQualityServicer(WatchingServicer):
     """Serves geomesh.airquality.v1.AirQualityService."""
 
     def __init__(
@@ -70,6 +67,7 @@ class AirQualityServicer(AirQualityServiceServicer):
         watching: Watching,
         forecasts: Forecasts,
     ) -> None:
+        super().__init__(watching, settings.watch_max_age_seconds)
         self._settings = settings
         self._forecasts = forecasts
         self._forecast_ttl_seconds = settings.forecast_ttl_seconds
@@ -84,8 +82,6 @@ class AirQualityServicer(AirQualityServiceServicer):
         self._replies = replies
         self._maps = maps
         self._geocoder = geocoder
-        self._watching = watching
-        self._watch_age_seconds = settings.watch_max_age_seconds
 
     async def UpsertStations(self, request: pb.UpsertStationsRequest, _context: object) -> pb.UpsertStationsResponse:
         """Registers stations of the caller's tenant."""
@@ -101,7 +97,7 @@ class AirQualityServicer(AirQualityServiceServicer):
     ) -> pb.IngestReadingsResponse:
         """Stores a stream of readings."""
         async with self._ingest.session(current().identity.tenant) as session:
-            tally = _Tally()
+            tally = Tally()
             async for chunk in chunks:
                 await self._take(session, tally, chunk.readings)
             return tally.reply(await session.finish())
@@ -111,11 +107,11 @@ class AirQualityServicer(AirQualityServiceServicer):
     ) -> pb.IngestReadingsResponse:
         """Stores a batch of readings."""
         async with self._ingest.session(current().identity.tenant) as session:
-            tally = _Tally()
+            tally = Tally()
             await self._take(session, tally, request.readings)
             return tally.reply(await session.finish())
 
-    async def _take(self, session: Session, tally: "_Tally", readings: Sequence[pb.Reading]) -> None:
+    async def _take(self, session: Session, tally: Tally, readings: Sequence[pb.Reading]) -> None:
         columns = requests.columns(readings)
         good, errors = requests.accepted(
             readings,
@@ -281,37 +277,6 @@ class AirQualityServicer(AirQualityServiceServicer):
         """Lists the supported indices."""
         return indices.indices(all_standards().values())
 
-    async def WatchConditions(  # type: ignore[override]  # replies come serialized, as they are shared
-        self, request: pb.WatchConditionsRequest, _context: object
-    ) -> AsyncGenerator[bytes, None]:
-        """Tells what the air is like, and then what is stored."""
-        wanted = await watching.wanted(request, self._watching, self._watch_age_seconds)
-        async with aclosing(self._watching.watch(wanted, watching.after(request))) as messages:
-            async for message in messages:
-                yield watching.response(message)
-
-    async def WatchConditionsEvents(
-        self, request: pb.WatchConditionsRequest, _context: object
-    ) -> AsyncGenerator[HttpBody, None]:
-        """Does the same as server-sent events."""
-        wanted = await watching.wanted(request, self._watching, self._watch_age_seconds)
-        async with aclosing(self._watching.watch(wanted, watching.after(request))) as messages:
-            async for message in messages:
-                yield watching.server_sent(message)
-
-    async def WatchConditionsAlong(  # type: ignore[override]  # replies come serialized, as they are shared
-        self, requests: AsyncIterator[pb.WatchConditionsAlongRequest], _context: object
-    ) -> AsyncGenerator[bytes, None]:
-        """Does the same around something that moves."""
-        first, moves = await following.first(requests), Moves()
-        wanted = await watching.wanted(first, self._watching, self._watch_age_seconds)
-        async with (
-            following.reading(requests, wanted, moves),
-            aclosing(self._watching.watch(wanted, watching.after(first), moves)) as messages,
-        ):
-            async for message in messages:
-                yield watching.response(message)
-
     async def GetForecast(  # type: ignore[override]  # the runtime takes a reply that is serialized already
         self, request: pb.GetForecastRequest, _context: object
     ) -> bytes:
@@ -323,27 +288,3 @@ class AirQualityServicer(AirQualityServiceServicer):
             return forecasting.reply(await forecasting.ask(self._forecasts, tenant, asked), asked).SerializeToString()
 
         return await self._cache.get_or_compute(asked.key(tenant), look, ttl_seconds=self._forecast_ttl_seconds)
-
-
-class _Tally:
-    """Counts what becomes of the readings of a stream."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self._accepted = 0
-        self.errors: list[ItemError] = []
-
-    def count(self, total: int, accepted: int, errors: Sequence[ItemError]) -> None:
-        """Counts a chunk."""
-        self.total += total
-        self._accepted += accepted
-        self.errors += errors
-
-    def reply(self, changed: int) -> pb.IngestReadingsResponse:
-        """Returns the reply to the whole stream."""
-        return pb.IngestReadingsResponse(
-            accepted_count=self._accepted,
-            changed_count=changed,
-            rejected_count=self.total - self._accepted,
-            errors=self.errors,
-        )
