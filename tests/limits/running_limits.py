@@ -42,7 +42,8 @@ class Backend(grpc.GenericRpcHandler):
         async def answer(request: bytes, context: Any) -> bytes:
             if handler_call_details.method.endswith("/GetJwks"):
                 return self._keys
-            self.metadata = dict(context.invocation_metadata())
+            if not handler_call_details.method.startswith("/grpc.health."):
+                self.metadata = dict(context.invocation_metadata())
             return b""
 
         return grpc.unary_unary_rpc_method_handler(answer)

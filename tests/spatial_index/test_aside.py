@@ -5,6 +5,7 @@ import math
 import time
 from contextlib import suppress
 
+import psutil
 import pytest
 from google.protobuf.json_format import ParseDict
 
@@ -70,3 +71,12 @@ async def test_one_whose_caller_goes_away_makes_room_for_the_next() -> None:
     assert gone.cancelled()
     async with asyncio.timeout(20):
         assert (await aside.cover(coast(4))).cell_count > 300
+
+
+async def test_a_process_that_was_killed_is_replaced() -> None:
+    aside = Aside(50_000)
+    before = {each.pid for each in psutil.Process().children()}
+    assert (await aside.cover(coast(4))).cell_count > 300
+    (process,) = [each for each in psutil.Process().children() if each.pid not in before]
+    process.kill()
+    assert (await aside.cover(coast(4))).cell_count > 300

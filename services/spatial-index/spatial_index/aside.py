@@ -6,11 +6,11 @@ from functools import partial
 from typing import Final, TypeVar
 
 import anyio
-from anyio import to_process
+from anyio import BrokenWorkerProcess, to_process
 from google.protobuf.message import Message
 
 from geomesh.spatial_index.v1 import spatial_index_pb2 as pb
-from meshkit.errors import MeshError
+from meshkit.errors import MeshError, Unavailable
 from spatial_index import convert, geojson
 from spatial_index.area import Area
 from spatial_index.cover import cover, estimate_size
@@ -46,14 +46,24 @@ class Aside:
         """
         if request.ByteSize() <= _SMALL_BYTES:
             area = geojson.area(request.area, "area")
-            if estimate_size(area, request.resolution, convert.CONTAINMENTS[request.containment]) <= _FEW_CELLS:
+            size = estimate_size(area, request.resolution, convert.CONTAINMENTS[request.containment])
+            if not _FEW_CELLS < size <= self._max_cells:
                 return _covered(area, request, self._max_cells)
         work = partial(_cover_serialized, request.SerializeToString(), self._max_cells)
-        # One whose caller went away is killed, and the next begins another: nothing is lost with it but the time.
-        done = await to_process.run_sync(work, cancellable=True, limiter=self._one)
+        try:
+            done = await self._run(work)
+        except BrokenWorkerProcess:  # as when the kernel needed its memory; the next attempt begins another
+            try:
+                done = await self._run(work)
+            except BrokenWorkerProcess as error:
+                raise Unavailable("the area could not be covered", dependency="geometry process") from error
         if isinstance(done, MeshError):
             raise done
         return pb.CoverAreaResponse.FromString(done)
+
+    async def _run(self, work: Callable[[], ResultT]) -> ResultT:
+        # One whose caller went away is killed, and the next begins another: nothing is lost with it but the time.
+        return await to_process.run_sync(work, cancellable=True, limiter=self._one)
 
 
 async def read(request: Message, reading: Callable[[], ResultT]) -> ResultT:
