@@ -12,9 +12,16 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from tests.browser import PATIENCE_MILLISECONDS, chromium, needs_chromium
-from tests.gateway.running_edge import Edge
+from tests.gateway.running_edge import Edge, running_edge
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("docs")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def edge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Edge]:
+    """An edge that waits as long as one in use does: a browser asks for all of a page at once, on a crowded machine too."""
+    async with running_edge(tmp_path_factory.mktemp("docs")) as edge:
+        yield edge
 
 
 async def test_serves_the_document_as_json(client: httpx.AsyncClient) -> None:
