@@ -111,9 +111,8 @@ async def _raw(mesh: Mesh, places: list[tuple[float, float]]) -> float:
     async def work(statement: Any) -> None:
         nonlocal done
         while time.perf_counter() < end:
-            await statement.fetch(
-                "public", *random_point(places), RADIUS_METERS, MAX_AGE_SECONDS, wanted.hours, wanted.nowcasts
-            )
+            where = ("public", *random_point(places), RADIUS_METERS, MAX_AGE_SECONDS)
+            await statement.fetch(*where, wanted.hours, wanted.nowcasts, False)
             done += 1
 
     started = time.perf_counter()

@@ -8,19 +8,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
-from google.protobuf import descriptor_pb2
+from google.protobuf.message import Message
 
-from bench.edge import METHOD as ENCODE
-from bench.edge import QUERY, REQUEST, SECONDS
-from bench.load import ghz, h2load_rest
+from bench.edge import LAT, LNG, QUERY, SECONDS
+from bench.edge import PATH as ENCODE
+from bench.load import h2load_grpc, h2load_rest
 from bench.mesh import UNREACHABLE, Mesh, echo
 from bench.report import Row, ceiling, in_turn, ratio
 from geomesh.limits.v1 import limits_pb2
+from geomesh.spatial_index.v1 import spatial_index_pb2
 
-SERVICE, METHOD = "envoy.service.ratelimit.v3.RateLimitService", "ShouldRateLimit"
+METHOD = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
 CALLS_PER_SECOND = 1_000
 LIMITED = {
     "GEOMESH_EDGE_PORT": "21085",
@@ -46,47 +46,25 @@ def rows(mesh: Mesh) -> Iterator[Row]:
     yield ratio(
         "EncodeLocation as REST with token check, local and global limits / without", limited, free, "req/s", 0.60
     )
-    with tempfile.TemporaryDirectory() as folder, echo() as bare:
-        yield _hop(mesh, Path(folder) / "limits.binpb", bare)
+    with echo() as bare:
+        yield _hop(f"127.0.0.1:{mesh.stack.ports.counting(0)}", bare)
 
 
-def _hop(mesh: Mesh, protoset: Path, bare: str) -> Row:
+def _hop(address: str, bare: str) -> Row:
     """Asks over one connection, as each worker of Envoy does; beside it stands what the bare echo needs here and now."""
-    protoset.write_bytes(_protocol())
-    request = {"domain": "geomesh", "descriptors": [{"entries": [{"key": k, "value": v} for k, v in FACTS.items()]}]}
-    address = f"127.0.0.1:{mesh.stack.ports.counting(0)}"
+    request = limits_pb2.RateLimitRequest(domain="geomesh")
+    entries = request.descriptors.add().entries
+    for name, value in FACTS.items():
+        entries.add(key=name, value=value)
+    point = spatial_index_pb2.EncodeLocationRequest(lat=LAT, lng=LNG, resolution=[9])
 
-    def p99_ms(address: str, call: str, message: dict[str, Any], protoset: Path) -> float:
-        return ghz(
-            address,
-            call,
-            message,
-            protoset=protoset,
-            seconds=4,
-            in_flight=8,
-            connections=1,
-            per_second=CALLS_PER_SECOND,
-        ).p99_ms
+    def p99_ms(at: str, method: str, message: Message) -> float:
+        return h2load_grpc(at, method, message, seconds=4, per_second=CALLS_PER_SECOND).p99_ms
 
-    hop, least = in_turn(
-        lambda: p99_ms(address, f"{SERVICE}.{METHOD}", request, protoset),
-        lambda: p99_ms(bare, ENCODE, REQUEST, mesh.protoset),
-    )
+    hop, least = in_turn(lambda: p99_ms(address, METHOD, request), lambda: p99_ms(bare, ENCODE, point))
     return ceiling(
         f"rate-limit hop at {CALLS_PER_SECOND:,} calls/s, p99; beside it that of the bare echo", hop, "ms", 3.0, least
     )
-
-
-def _protocol() -> bytes:
-    """Returns the descriptor set of Envoy's method with our messages, for ghz."""
-    messages, service = descriptor_pb2.FileDescriptorProto(), descriptor_pb2.FileDescriptorProto()
-    limits_pb2.DESCRIPTOR.CopyToProto(messages)
-    package, _, name = SERVICE.rpartition(".")
-    service.name, service.package, service.syntax = "rls.proto", package, "proto3"
-    service.dependency.append(messages.name)
-    method = service.service.add(name=name).method.add(name=METHOD)
-    method.input_type, method.output_type = (f".geomesh.limits.v1.RateLimit{each}" for each in ("Request", "Response"))
-    return descriptor_pb2.FileDescriptorSet(file=[messages, service]).SerializeToString()
 
 
 @contextmanager

@@ -3,10 +3,11 @@
 import json
 import re
 import shutil
+import statistics
 import struct
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,21 +74,40 @@ def h2load_rest(url: str, *, seconds: float, headers: dict[str, str] | None = No
 
 
 def h2load_grpc(
-    address: str, method: str, request: Message, *, seconds: float, headers: dict[str, str] | None = None
+    address: str,
+    method: str,
+    request: Message,
+    *,
+    seconds: float,
+    headers: dict[str, str] | None = None,
+    per_second: int = 0,
 ) -> Load:
-    """Calls a unary RPC for a while, over HTTP/2 with the body that gRPC gives it."""
+    """Calls a unary RPC for a while, over HTTP/2 with the body that gRPC gives it.
+
+    Args:
+        address: Of the server.
+        method: The path of the RPC.
+        request: What is sent each time.
+        seconds: For how long.
+        headers: Sent with each.
+        per_second: Calls at most in a second, over one connection, whose times are told; 0 for as many as are answered.
+    """
     body = request.SerializeToString()
     with tempfile.NamedTemporaryFile() as file:
         file.write(struct.pack(">BI", 0, len(body)) + body)
         file.flush()
         # A deadline, as every client should send and ghz and Envoy do.
         grpc_headers = {"content-type": "application/grpc", "te": "trailers", "grpc-timeout": "20S"}
-        return _h2load(
-            [f"http://{address}{method}", "--data", file.name, "--max-concurrent-streams", str(IN_FLIGHT // 4)],
-            seconds=seconds,
-            headers=grpc_headers | (headers or {}),
-            clients=4,
-        )
+        arguments = [f"http://{address}{method}", "--data", file.name, "--max-concurrent-streams", str(IN_FLIGHT // 4)]
+        grpc_headers |= headers or {}
+        if not per_second:
+            return _h2load(arguments, seconds=seconds, headers=grpc_headers, clients=4)
+        with tempfile.NamedTemporaryFile("r") as log:
+            timed = ["--rps", str(per_second), "--log-file", log.name]
+            found = _h2load(arguments + timed, seconds=seconds, headers=grpc_headers, clients=1)
+            # When it began, the status, and the microseconds until its end.
+            centiles = statistics.quantiles((int(line.split("\t")[2]) / 1000 for line in log), n=100)
+        return replace(found, p50_ms=centiles[49], p99_ms=centiles[98])
 
 
 def _h2load(arguments: list[str], *, seconds: float, headers: dict[str, str], clients: int) -> Load:
