@@ -9,8 +9,8 @@ from pydantic import SecretStr
 from airquality.retention import drop
 from airquality.settings import Settings
 from geomesh.airquality.v1 import alerts_pb2 as pb
+from tests.airquality.alert_service import Service, hook, run, service
 from tests.airquality.alerting import Endpoint, stored, until
-from tests.airquality.test_alerts import Service, hook, run, service
 
 __all__ = ["hook", "run", "service"]  # fixtures
 
