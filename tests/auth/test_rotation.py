@@ -106,7 +106,9 @@ async def test_the_command_tells_what_it_did(auth: Auth) -> None:
         )
 
     rotated = await asyncio.to_thread(command, "rotate", "--publish-seconds", "7")
-    assert rotated.stdout.endswith("is published and signs in 7 s\n")
+    told, warned = rotated.stdout.splitlines()
+    assert told.endswith("is published and signs in 7 s")
+    assert warned == "auth: until 15 s from now some services may not know it: calls with tokens of this key may fail"
     listed = (await asyncio.to_thread(command, "list")).stdout.splitlines()
     assert ["will sign" in listed[0], "signs from" in listed[1], "published until" in listed[1]] == [True] * 3
     failed = await asyncio.to_thread(command, "withdraw", "no-such-key")

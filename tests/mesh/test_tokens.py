@@ -124,11 +124,12 @@ async def test_no_call_fails_while_the_key_changes(mesh: Mesh, client: httpx.Asy
         return calls
 
     async def rotate() -> None:
-        command = [sys.executable, "-m", "auth.keys", "rotate", "--publish-seconds", "6"]
+        command = [sys.executable, "-m", "auth.keys", "rotate", "--publish-seconds", "20"]
         done = await asyncio.create_subprocess_exec(*command, env=mesh.stack.setup_environment())
         assert await done.wait() == 0
 
-    # The services learn of a key that they have not seen by asking for it, at most every 5 s, so 6 s of publication are enough here.
+    # A replica of auth reads the keys again after 10 s, and a service asks for one that it has not seen at most every 5 s: a
+    # service that asked just before is behind for 15 s.
     await asyncio.gather(refresh(), *(read(path) for path in OWN), rotate())
     for path in OWN * 10:
         answer = await client.get(path, headers=authorization(pair["accessToken"]))

@@ -50,6 +50,10 @@ async def rotate(settings: Settings, *, publish_seconds: int | None = None) -> s
         await repository.forget_keys()
         await audit.record(connection, "key.rotated", tenant=PUBLIC_TENANT, details={"kid": made.public.key_id})
     _say(f"key {made.public.key_id} is published and signs in {wait.total_seconds():g} s")
+    # A replica of auth may show an old list for the first of these, and a service that has just asked it waits the second.
+    known_after = settings.signing_keys_seconds + settings.jwks_refetch_seconds
+    if wait.total_seconds() < known_after:
+        _say(f"until {known_after:g} s from now some services may not know it: calls with tokens of this key may fail")
     return made.public.key_id
 
 
