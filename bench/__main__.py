@@ -82,8 +82,6 @@ fifths within a second. Rows near their target are kept in one run and missed in
   thread kriging takes 22 %, the index 12 %, the reply's message 10 %, validation 5 %, and gRPC with the event loop the rest,
   which is more than the whole bare echo. Answering those that come together in one computation was tried: gRPC lets calls
   in one by one, and batches held 1.2 places.
-- **The SQL for the air of a past moment** looks at all months of readings up to then: with the 129 that the other groups fill
-  it takes Postgres 4 to 6 ms, once it has a plan for all moments alike, and 1 ms among a few months.
 - **Deliveries in bursts of 100**: each costs gRPC in Python about 0.2 ms on either side, and the last of a burst waits for
   the others.
 

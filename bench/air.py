@@ -111,8 +111,9 @@ async def _raw(mesh: Mesh, places: list[tuple[float, float]]) -> float:
     async def work(statement: Any) -> None:
         nonlocal done
         while time.perf_counter() < end:
-            where = ("public", *random_point(places), RADIUS_METERS, MAX_AGE_SECONDS)
-            await statement.fetch(*where, wanted.hours, wanted.nowcasts, False)
+            lat, lng, at = random_point(places)
+            where = ("public", lat, lng, at, RADIUS_METERS, MAX_AGE_SECONDS)
+            await statement.fetch(*where, wanted.hours, wanted.nowcasts, False, wanted.earliest(at, MAX_AGE_SECONDS))
             done += 1
 
     started = time.perf_counter()

@@ -121,10 +121,11 @@ def sampled(
     """Returns the comparison with what takes too long for every moment, on the same sample of them."""
     steps = np.arange(case.grid_hours, 25, case.grid_hours)
     columns = np.searchsorted(HORIZONS, steps)
-    moments = np.arange(0, len(origins), max(1, case.sample_hours // int(np.diff(origins).min())))
+    every = max(1, case.sample_hours // int(np.diff(origins).min()))
+    moments = np.arange(0, len(origins), every)
     if case.grid_hours > 1:  # forecasts begin where there is a reading
         filled = (~np.isnan(known.of(case.target)[:, origins - known.first_hour])).mean(axis=0)
-        moments = np.flatnonzero(filled > filled.max() / 2)[:: max(1, case.sample_hours // 7)]
+        moments = np.flatnonzero(filled > filled.max() / 2)[::every]
     stations = np.linspace(0, len(known.stations) - 1, min(case.sample_stations, len(known.stations))).astype(int)
     part = known.take(stations.tolist())
     chosen = np.ix_(stations, moments, columns)

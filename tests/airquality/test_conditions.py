@@ -61,6 +61,22 @@ async def test_readings_within_their_hours_count_as_those_hours(acme: Caller) ->
     assert condition.concentration == 16.6  # (20 + 10 / 2 + 80 / 2^11) / (1 + 1/2 + 1 / 2^11) = 16.68
 
 
+async def test_the_first_of_the_hours_counts_until_the_last_is_too_old(acme: Caller) -> None:
+    await acme.register(station())
+    # The first at the beginning of its hour, the last towards the end of its own, which ended just not three hours ago.
+    await acme.ingest(reading(0.01, 250.0), *(reading(hour, 10.0) for hour in range(1, 23)), reading(23.9, 10.0))
+    found = await acme.current(hours=27.89, index="cn_aqi")
+    assert (only(found).concentration, only(found).basis) == (pytest.approx(20.0), pb.BASIS_AVERAGE_COMPUTED)
+
+
+async def test_a_reported_day_counts_until_it_is_too_old(acme: Caller) -> None:
+    await acme.register(station())
+    await acme.ingest(reading(0, 20.0, averaging_period=pb.AVERAGING_PERIOD_24_HOURS))
+    assert only(await acme.current(hours=26.99, index="cn_aqi")).concentration == 20.0
+    code, reason, *_ = await refused(acme.current(hours=27.01, index="cn_aqi"))
+    assert (code, reason) == (grpc.StatusCode.NOT_FOUND, "NO_DATA_NEARBY")
+
+
 async def test_a_nowcast_older_than_the_newest_hour_is_computed_anew(acme: Caller) -> None:
     await acme.register(station())
     await acme.ingest(

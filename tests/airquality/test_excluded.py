@@ -109,6 +109,19 @@ async def test_history_leaves_out_what_is_excluded_and_says_so(acme: Caller) -> 
     assert (month.pollutants[0].maximum, month.pollutants[0].excluded_hour_count) == (10.0, 1)
 
 
+async def test_the_history_of_a_place_is_that_of_the_nearest_station_with_an_hour_that_counts(acme: Caller) -> None:
+    await acme.register(station("near", lat=40.1), station("far", lat=40.2))
+    await acme.ingest(*[reading(hour, 9000.0, "near") for hour in range(3)], reading(1, 10.0, "far"))
+
+    async def source(start: float, end: float) -> str:
+        (found,) = (await acme.history(start, end, lat=40.0, lng=-100.0)).sources
+        return found.station.station_id
+
+    assert await source(0, 3) == "far"
+    assert await source(1, 2) == "far"
+    assert await source(2, 3) == "near"  # where nothing counts, what was left out is told
+
+
 async def test_days_are_stored_without_what_is_excluded(acme: Caller, database: Postgres) -> None:
     await acme.register(station())
     await acme.ingest(*[reading(hour, 10.0 if hour != 4 else 900.0) for hour in range(6)])

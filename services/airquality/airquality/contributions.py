@@ -1,7 +1,7 @@
 """What one station says of a pollutant: what its provider reported, or what its hours give."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -17,6 +17,7 @@ from airquality.stations import Station
 from airquality.units import AveragingPeriod, Factors, Pollutant
 
 _HOUR_SECONDS: Final = 3600
+_DAY_HOURS: Final = 24
 _HOUR: Final = AveragingPeriod.HOUR
 
 # What of a pollutant that the index does not take: it is told by the hour.
@@ -77,6 +78,15 @@ class Wanted(NamedTuple):
 
     hours: tuple[int, ...]
     nowcasts: tuple[bool, ...]
+
+    def earliest(self, at: datetime, max_age_seconds: float) -> datetime:
+        """Returns a moment before which no reading counts for the air at `at`.
+
+        The longest period is a day, and the first of the hours lies the longest of them before an hour that may have ended
+        `max_age_seconds` ago.
+        """
+        hours = max(_DAY_HOURS, 1 + max(self.hours))
+        return at - timedelta(seconds=max_age_seconds, hours=hours)
 
 
 @cache

@@ -102,9 +102,8 @@ class AirQualityRepository:
     ) -> list[Report]:
         """Returns the newest reports around a place, by pollutant, then by distance."""
         where = (tenant, lat, lng, at, radius_meters, max_age_seconds)
-        rows = await self._database.fetch(
-            QUERIES["find_conditions"], *where, wanted.hours, wanted.nowcasts, include_excluded, tenant=tenant
-        )
+        what = (wanted.hours, wanted.nowcasts, include_excluded, wanted.earliest(at, max_age_seconds))
+        rows = await self._database.fetch(QUERIES["find_conditions"], *where, *what, tenant=tenant)
         stations: dict[int, Station] = {}
         reports = []
         for row in rows:

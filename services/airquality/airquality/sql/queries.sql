@@ -100,7 +100,8 @@ ORDER BY series.station_id, series.pollutant, series.averaging_period;
 -- stations that have one within $5 metres. Beside an hourly one come the hourly values up to it, as many as $7 says at
 -- the code of the pollutant, unless $8 holds there and a NowCast is as new, which was made of them. Of all stations the 64
 -- nearest are looked at. The hours are those of UTC, in hours since 1970 and in the order of time, the values in the
--- units beside them. What quality control excluded (bit 64 of flags) counts only where $9 says so.
+-- units beside them. What quality control excluded (bit 64 of flags) counts only where $9 says so. Nothing from before $10
+-- can be among them: it follows from the rest, and is there for Postgres to leave out the months that are too old.
 WITH near AS MATERIALIZED (
   SELECT id, station_id, provider, name, agency, lat, lng, public.ST_Distance(location, place) AS distance
   FROM (
@@ -124,7 +125,7 @@ WITH near AS MATERIALIZED (
     FROM airquality.readings
     WHERE readings.station_id = series.station_id AND readings.pollutant = series.pollutant
       AND readings.averaging_period = series.averaging_period
-      AND readings.time <= $4::timestamptz
+      AND readings.time <= $4::timestamptz AND readings.time >= $10::timestamptz
       AND ($9::boolean OR readings.flags & 64 = 0)
       AND readings.time > $4::timestamptz - interval '1 second' * (
         $6::float8 + CASE series.averaging_period WHEN 2 THEN 28800 WHEN 3 THEN 86400 WHEN 5 THEN 900
@@ -148,7 +149,7 @@ LEFT JOIN LATERAL (
       AND ($7::int[])[newest.pollutant] > 1
       AND (NOT ($8::boolean[])[newest.pollutant] OR newest.time > coalesce(newest.nowcast_time, '-infinity'))
       AND readings.station_id = newest.id AND readings.pollutant = newest.pollutant AND readings.averaging_period = 1
-      AND readings.time <= newest.time
+      AND readings.time <= newest.time AND readings.time <= $4::timestamptz AND readings.time >= $10::timestamptz
       AND ($9::boolean OR readings.flags & 64 = 0)
       AND readings.time >= date_trunc('hour', newest.time, 'UTC')
                            - interval '1 hour' * (($7::int[])[newest.pollutant] - 1)
@@ -233,25 +234,28 @@ LIMIT $10::int;
 
 -- name: find_sources
 -- Of stations in their order of preference, for each pollutant the first that has any hour from hour $3 of the day $2 of
--- UTC to hour $5 of the day $4. Every day has one; only where a day is asked for in part its hours are looked at, 14
--- bytes each, of which 7ff8 in the first two is no value.
+-- UTC to hour $5 of the day $4: one that counts, or where none has that, one that quality control excluded. Every day has
+-- an hour; only where a day is asked for in part its hours are looked at, 14 bytes each, of which 7ff8 in the first two is
+-- no value, and bit 64 of the last says that it is excluded.
 SELECT DISTINCT ON (series.pollutant) series.pollutant, given.id
 FROM unnest($1::int[]) WITH ORDINALITY AS given (id, preference)
 JOIN airquality.series ON series.station_id = given.id
-WHERE ($6::smallint IS NULL OR series.pollutant = $6::smallint)
-  AND EXISTS (
+CROSS JOIN LATERAL (
+  SELECT EXISTS (
     SELECT FROM airquality.days
+    CROSS JOIN LATERAL generate_series(
+      CASE day WHEN $2::date THEN $3::int ELSE 0 END, CASE day WHEN $4::date THEN $5::int ELSE 23 END
+    ) AS hour
     WHERE days.station_id = series.station_id AND days.pollutant = series.pollutant
       AND days.averaging_period = series.averaging_period
       AND day BETWEEN $2::date AND $4::date
-      AND EXISTS (
-        SELECT FROM generate_series(
-          CASE day WHEN $2::date THEN $3::int ELSE 0 END, CASE day WHEN $4::date THEN $5::int ELSE 23 END
-        ) AS hour
-        WHERE substring(days.hours FROM 14 * hour + 1 FOR 2) <> '\x7ff8'::bytea
-      )
-  )
-ORDER BY series.pollutant, given.preference;
+      AND substring(days.hours FROM 14 * hour + 1 FOR 2) <> '\x7ff8'::bytea
+      AND (NOT counting.demanded OR get_byte(days.hours, 14 * hour + 13) & 64 = 0)
+  ) AS there, counting.demanded
+  FROM (VALUES (true), (false)) AS counting (demanded)
+) AS hours
+WHERE ($6::smallint IS NULL OR series.pollutant = $6::smallint) AND hours.there
+ORDER BY series.pollutant, hours.demanded DESC, given.preference;
 
 -- name: find_history
 -- The days of some stations' pollutants (pairs in $1 and $2) from $3 to $4, one row a series, in order of time: the days
