@@ -56,6 +56,7 @@ return {value, mine and 1 or 0}
 _HEADER: Final = struct.Struct(">d")
 
 Compute = Callable[[], Awaitable[bytes]]
+AtOnce = Callable[[], bytes | None]
 
 
 class _Entry:
@@ -129,7 +130,13 @@ class Cache:
         await self._redis.close()
 
     async def get_or_compute(
-        self, key: str, compute: Compute, ttl_seconds: float, *, stale_seconds: float = 30.0
+        self,
+        key: str,
+        compute: Compute,
+        ttl_seconds: float,
+        *,
+        stale_seconds: float = 30.0,
+        at_once: AtOnce | None = None,
     ) -> bytes:
         """Returns the value of `key`, computing it if nobody has or is about to.
 
@@ -139,6 +146,8 @@ class Cache:
                 cancelled, and has the service's whole request timeout. An error goes to all who wait, and is not kept.
             ttl_seconds: How long the value is fresh at most.
             stale_seconds: How long after that it is handed out while it is computed anew.
+            at_once: Makes the same value without waiting for anything, or None where it cannot. It is tried first where a
+                key is not worth sharing: nobody can ask meanwhile, so that no task of its own is needed.
         """
         entry = self._local.get(key)
         if entry is not None:
@@ -155,7 +164,12 @@ class Cache:
                 return entry.value
         flight = self._flights.get(key)
         if flight is None:
-            find = self._find if self._is_worth_sharing(key) else self._compute_alone
+            shared = self._is_worth_sharing(key)
+            if not shared and at_once is not None and (value := at_once()) is not None:
+                _COMPUTED.inc()
+                self._keep_new(key, value, ttl_seconds, stale_seconds)
+                return value
+            find = self._find if shared else self._compute_alone
             flight = self._take_off(key, find(key, compute, ttl_seconds, stale_seconds))
         else:
             _SHARED.inc()

@@ -427,3 +427,37 @@ async def test_a_key_comes_to_redis_when_it_is_missed_again_where_sharing_waits(
 async def cache_keys(redis: Redis) -> bool:
     """Tells whether a value has arrived."""
     return any(b":value:" in key for key in await redis.keys())
+
+
+async def test_what_is_made_at_once_is_kept_and_needs_no_computation(connect: Connect) -> None:
+    cache = await connect(share_once_asked=False)
+    compute, answers = Computation(), iter([b"at once"])
+    for _ in range(2):
+        got = await cache.get_or_compute("key", compute, ttl_seconds=60, at_once=lambda: next(answers))
+        assert got == b"at once"
+    assert compute.times == 0
+
+
+async def test_what_cannot_be_made_at_once_is_computed_once_for_all(connect: Connect) -> None:
+    cache = await connect(share_once_asked=False)
+    compute = Computation(seconds=0.05)
+    got = await asyncio.gather(
+        *(cache.get_or_compute("key", compute, ttl_seconds=60, at_once=lambda: None) for _ in range(20))
+    )
+    assert (got, compute.times) == ([b"value 1"] * 20, 1)
+
+
+async def test_an_error_at_once_is_told_and_not_kept(connect: Connect) -> None:
+    cache = await connect(share_once_asked=False)
+
+    def fail() -> bytes | None:
+        raise NotFound(Reason.NO_DATA_NEARBY, "nothing here")
+
+    with pytest.raises(NotFound):
+        await cache.get_or_compute("key", Computation(), ttl_seconds=60, at_once=fail)
+    assert await cache.get_or_compute("key", Computation(), ttl_seconds=60, at_once=lambda: b"later") == b"value 1"
+
+
+async def test_what_all_processes_share_is_not_made_at_once(connect: Connect) -> None:
+    cache = await connect()
+    assert await cache.get_or_compute("key", Computation(), ttl_seconds=60, at_once=lambda: b"alone") == b"value 1"

@@ -1,18 +1,18 @@
 """What an index says of a place: its value, the sub-indices that make it, and the dominant pollutant."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from airquality.index import NONE, category_of, concentration_of, sub_indices, table_of
-from airquality.overall import NAMES, overall
+from airquality.index import NONE, category_of, concentration_of, sub_index, sub_indices, table_of
+from airquality.index import SubIndex as Single
+from airquality.overall import NAMES, overall_of_one
 from airquality.standards import Category, Standard
 from airquality.units import AveragingPeriod, Pollutant, Unit
-
-Ints = NDArray[np.int64]
 
 _POLLUTANTS: Final = tuple(NAMES)  # those that an index may take
 
@@ -83,57 +83,58 @@ def assess(
     Returns:
         For each place its assessment, or None when its concentrations make no index.
     """
-    places = np.repeat(np.arange(len(sizes)), sizes)
-    version_of_place = np.asarray(versions, dtype=np.int64)
-    computed = sub_indices(standard, version_of_place[places], pollutant, averaging_period, usual_value)
-    highest = _highest(np.asarray(pollutant, dtype=np.int64), places, computed.values, len(sizes))
-    found = highest != NONE
-    values = np.where(found, computed.values[highest], NONE)
-    contributions = np.where(found, computed.contributions[highest], 0.0)
-    columns = (computed.values, computed.rows, computed.steps, computed.contributions)
-    rows = list(zip(*(column.tolist() for column in columns), strict=True))
-    of_place = highest.T.tolist()
-    results: list[Assessment | None] = [None] * len(sizes)
-    for version in np.unique(version_of_place).tolist():
-        mine = np.flatnonzero(version_of_place == version)
-        whole = overall(standard.versions[version], _POLLUTANTS, values[:, mine], contributions[:, mine])
-        for place, value, dominant in zip(mine.tolist(), whole.values.tolist(), whole.dominant.tolist(), strict=True):
-            if value != NONE:
-                results[place] = Assessment(
-                    standard,
-                    version,
-                    value,
-                    None if dominant == NONE else _POLLUTANTS[dominant],
-                    _ordered(standard, [rows[each] for each in of_place[place] if each != NONE]),
-                )
-    return results
+    codes = np.asarray(pollutant, dtype=np.int64)
+    found = sub_indices(standard, np.repeat(versions, sizes), codes, averaging_period, usual_value)
+    columns = (column.tolist() for column in (found.values, found.rows, found.steps, found.contributions))
+    each = zip(codes.tolist(), map(Single, *columns), strict=True)
+    return [_assessment(standard, version, islice(each, size)) for version, size in zip(versions, sizes, strict=True)]
 
 
-def _highest(pollutant: Ints, places: Ints, values: Ints, number: int) -> Ints:
-    """Returns which concentration gives each pollutant's highest sub-index at each place, NONE where none has one."""
-    best = np.full((len(_POLLUTANTS), number), NONE)
-    row_of = np.full(max(_POLLUTANTS) + 1, NONE)
-    row_of[list(_POLLUTANTS)] = np.arange(len(_POLLUTANTS))
-    with_index = np.flatnonzero(values != NONE)
-    # What is assigned last stays: the highest, and of equal ones the first.
-    order = with_index[np.lexsort((-with_index, values[with_index]))]
-    best[row_of[pollutant[order]], places[order]] = order
-    return best
+def assess_place(
+    standard: Standard, version: int, concentrations: Iterable[tuple[int, int, float]]
+) -> Assessment | None:
+    """Assesses one place, the same as `assess` does.
+
+    Args:
+        standard: The index.
+        version: The place in `standard.versions` of the one to use.
+        concentrations: Codes of Pollutant and AveragingPeriod and the concentrations, as of `assess`.
+
+    Returns:
+        Its assessment, or None when its concentrations make no index.
+    """
+    found = ((code, sub_index(standard, version, code, period, value)) for code, period, value in concentrations)
+    return _assessment(standard, version, found)
 
 
-def _ordered(standard: Standard, rows: list[tuple[int, int, int, float]]) -> tuple[SubIndex, ...]:
+def _assessment(standard: Standard, version: int, found: Iterable[tuple[int, Single]]) -> Assessment | None:
+    highest: dict[int, Single] = {}
+    for code, each in found:
+        if each.value != NONE and (code not in highest or each.value > highest[code].value):
+            highest[code] = each
+    ordered = {pollutant: highest[pollutant] for pollutant in _POLLUTANTS if pollutant in highest}
+    whole = overall_of_one(
+        standard.versions[version],
+        {pollutant: (each.value, each.contribution) for pollutant, each in ordered.items()},
+    )
+    if whole is None:
+        return None
+    return Assessment(standard, version, *whole, _ordered(standard, ordered.values()))
+
+
+def _ordered(standard: Standard, found: Iterable[Single]) -> tuple[SubIndex, ...]:
     """Returns the sub-indices of a place, the highest first; under a formula by what they add before rounding."""
-    rows.sort(key=lambda row: (-row[0], -row[3]))
-    return tuple(_sub_index(standard, value, row, steps) for value, row, steps, _ in rows)
+    ordered = sorted(found, key=lambda each: (-each.value, -each.contribution))
+    return tuple(_sub_index(standard, each) for each in ordered)
 
 
-def _sub_index(standard: Standard, value: int, row: int, steps: int) -> SubIndex:
-    table = table_of(standard, row)
+def _sub_index(standard: Standard, found: Single) -> SubIndex:
+    table = table_of(standard, found.row)
     return SubIndex(
         pollutant=table.pollutant,
-        value=value,
-        category=category_of(standard, value),
+        value=found.value,
+        category=category_of(standard, found.value),
         averaging_period=table.averaging_period,
-        concentration=concentration_of(standard, row, steps),
+        concentration=concentration_of(standard, found.row, found.steps),
         unit=table.unit,
     )

@@ -6,10 +6,10 @@ from datetime import datetime
 from itertools import groupby
 from typing import Final, NamedTuple, Protocol
 
-from airquality.assessment import Assessment, assess
+from airquality.assessment import Assessment, assess_place
 from airquality.contributions import NO_RULE, Report, Wanted, contribution_of, counts, wanted_of
 from airquality.index import has_table
-from airquality.interpolation import REACH_METERS, Floats, positions
+from airquality.interpolation import REACH_METERS, Floats, position
 from airquality.overall import NAMES, describe
 from airquality.standards import Standard, Version
 from airquality.stations import Station
@@ -64,6 +64,9 @@ class LatestSurfaces(Protocol):
     async def surfaces(self, tenant: str, standard: Standard, version: int, now: datetime) -> Sequence[Surface] | None:
         """Returns the surface of each pollutant for a tenant, or None as long as that is not known."""
 
+    def held(self, tenant: str, standard: Standard, version: int, now: datetime) -> Sequence[Surface] | None:
+        """Returns the same without waiting, None where it would have to."""
+
 
 class CurrentConditions:
     """Answers what the air is like."""
@@ -88,6 +91,34 @@ class CurrentConditions:
         self._max_age_seconds = max_age_seconds
         self._radius_meters = radius_meters
         self._latest = latest
+
+    def now(
+        self,
+        tenant: str,
+        lat: float,
+        lng: float,
+        now: datetime,
+        *,
+        standard: Standard,
+        version: int,
+        radius_meters: float | None = None,
+    ) -> Conditions | None:
+        """Returns what `at` says of the present, without waiting; None where the store must be asked.
+
+        Args:
+            tenant: As of `at`, as all others.
+            lat: Latitude in degrees.
+            lng: Longitude in degrees.
+            now: The moment.
+            standard: The index.
+            version: The place in its versions of the one to use.
+            radius_meters: How far the nearest station may be.
+        """
+        held = None if self._latest is None else self._latest.held(tenant, standard, version, now)
+        pollutants = _found(held or (), position(lat, lng), radius_meters or self._radius_meters)
+        if not pollutants:
+            return None
+        return Conditions(lat, lng, now, _assess(standard, version, pollutants), pollutants)
 
     async def at(
         self,
@@ -117,7 +148,7 @@ class CurrentConditions:
             NotFound: No station is near enough, or none that is has reported recently enough.
         """
         radius_meters = radius_meters or self._radius_meters
-        place = positions(lat, lng)
+        place = position(lat, lng)
         pollutants: tuple[PollutantCondition, ...] = ()
         if is_now and self._latest is not None:
             held = await self._latest.surfaces(tenant, standard, version, at)
@@ -201,19 +232,12 @@ def _counts(version: Version, found: PollutantCondition) -> bool:
 
 def _assess(standard: Standard, version: int, pollutants: Sequence[PollutantCondition]) -> Assessment | None:
     """Assesses each pollutant's concentration, and the others of its averages that the index counts."""
-    codes: list[int] = []
-    periods: list[int] = []
-    values: list[float] = []
+    found: list[tuple[int, int, float]] = []
     chosen = standard.versions[version]
     for each in pollutants:
         period = each.contributions[0].averaging_period
         if has_table(standard, version, each.pollutant, period) and _counts(chosen, each):
-            codes.append(each.pollutant)
-            periods.append(period)
-            values.append(each.estimate.value)
-        for other in chosen.rules.get(each.pollutant, NO_RULE).also:
-            if other in each.others:
-                codes.append(each.pollutant)
-                periods.append(other)
-                values.append(each.others[other])
-    return assess(standard, [version], [len(codes)], codes, periods, values)[0] if codes else None
+            found.append((each.pollutant, period, each.estimate.value))
+        others = chosen.rules.get(each.pollutant, NO_RULE).also
+        found += [(each.pollutant, other, each.others[other]) for other in others if other in each.others]
+    return assess_place(standard, version, found)

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import structlog
 from prometheus_client import Counter, Gauge
 
-from meshkit.cache import Cache, Compute
+from meshkit.cache import AtOnce, Cache, Compute
 from meshkit.health import State
 
 _ASKED = Counter("geomesh_airquality_replies", "Questions that a cached reply may answer, by kind.", ["kind"])
@@ -82,7 +82,9 @@ class Replies:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def get(self, kind: str, key: str, compute: Compute, ttl_seconds: float) -> Awaitable[bytes]:
+    def get(
+        self, kind: str, key: str, compute: Compute, ttl_seconds: float, at_once: AtOnce | None = None
+    ) -> Awaitable[bytes]:
         """Returns the reply to a question.
 
         Args:
@@ -90,6 +92,7 @@ class Replies:
             key: What the reply depends on, all of it, the tenant too.
             compute: Makes it. It may be called later without a caller, and must not depend on who calls.
             ttl_seconds: How long the reply is fresh.
+            at_once: Makes it without waiting, or None where it cannot.
         """
         _ASKED.labels(kind).inc()
         question = self._questions.get(key)
@@ -98,7 +101,16 @@ class Replies:
         now = time.monotonic()
         question.score = question.score * math.exp2((question.last - now) / self._warmth.half_life_seconds) + 1.0
         question.last = now
-        return self._cache.get_or_compute(key, question.compute, ttl_seconds)
+        if at_once is None:
+            return self._cache.get_or_compute(key, question.compute, ttl_seconds)
+
+        def counted() -> bytes | None:
+            value = at_once()
+            if value is not None:
+                _COMPUTED.labels(kind).inc()
+            return value
+
+        return self._cache.get_or_compute(key, question.compute, ttl_seconds, at_once=counted)
 
     def hot(self) -> list[str]:
         """Returns the keys that are kept warm, the hottest first."""

@@ -1,8 +1,10 @@
 """Computes air-quality indices: piecewise linear on the official breakpoints of the version in force.
 
-Everything works on whole arrays; a million concentrations are one call.
+Whole arrays at once, a million concentrations in one call; or a single one, for which arrays would cost twenty times as much.
 """
 
+import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cache
 from typing import Final, NamedTuple
@@ -115,6 +117,42 @@ def sub_indices(
     return SubIndices(values, rows, steps, contributions)
 
 
+class SubIndex(NamedTuple):
+    """The sub-index of one concentration, as `SubIndices` has those of many."""
+
+    value: int
+    row: int
+    steps: int
+    contribution: float
+
+
+def sub_index(standard: Standard, version: int, pollutant: int, averaging_period: int, usual_value: float) -> SubIndex:
+    """Computes the index of a single concentration, the same as `sub_indices` does.
+
+    Args:
+        standard: The index.
+        version: The place in `standard.versions` of the one to use.
+        pollutant: A code of Pollutant.
+        averaging_period: A code of AveragingPeriod, or 0 for the one that the index takes for a day.
+        usual_value: The concentration in the pollutant's usual unit, converted by the version's own factors; NaN for none.
+    """
+    data = _plain(standard)
+    row = data.rows[version][pollutant][averaging_period]
+    if row == NONE or math.isnan(usual_value):
+        return SubIndex(NONE, row, 0, 0.0)
+    exact = usual_value * data.steps_per_usual_unit[row] + data.shifts[row]
+    steps = int(min(max(exact, 0.0), _HIGHEST_STEP - 1))
+    formula = data.formulas[row]
+    if formula is not None:
+        contribution = float(_contributions(data.tables[row], formula, steps))
+        return SubIndex(math.floor(contribution + 0.5), row, steps, contribution)
+    if steps < data.firsts[row]:
+        return SubIndex(NONE, row, steps, 0.0)
+    segment = bisect_left(data.ends, row * _HIGHEST_STEP + steps)
+    twice = 2 * data.index_spans[segment] * (steps - data.low_steps[segment]) + data.biases[segment]
+    return SubIndex(data.low_indices[segment] + twice // (2 * data.step_spans[segment]), row, steps, 0.0)
+
+
 def index_of_readings(
     standard: Standard,
     version: int,
@@ -145,7 +183,7 @@ def index_of_readings(
     return found
 
 
-def _contributions(table: Table, formula: Formula, steps: Ints) -> Floats:
+def _contributions(table: Table, formula: Formula, steps: Ints | int) -> Floats:
     """Returns what concentrations of one term add to a formula, unrounded."""
     (coefficient,) = (term.coefficient for term in formula.terms if term.pollutant == table.pollutant)
     return np.asarray(formula.scale * np.expm1(coefficient * steps * table.precision))
@@ -172,7 +210,35 @@ def category_of(standard: Standard, value: int) -> Category:
 
 def has_table(standard: Standard, version: int, pollutant: Pollutant, averaging_period: int) -> bool:
     """Tells whether the index has a table for this averaging period, a code or 0 for the daily one."""
-    return bool(_breakpoints(standard).rows[version, pollutant, averaging_period] != NONE)
+    return _plain(standard).rows[version][pollutant][averaging_period] != NONE
+
+
+class _Plain(NamedTuple):
+    """The same as _Breakpoints for single concentrations: Python's own numbers are faster one by one than NumPy's."""
+
+    rows: list[list[list[int]]]
+    tables: tuple[Table, ...]
+    formulas: tuple[Formula | None, ...]
+    steps_per_usual_unit: list[float]
+    shifts: list[float]
+    firsts: list[int]
+    ends: list[int]
+    low_steps: list[int]
+    low_indices: list[int]
+    step_spans: list[int]
+    index_spans: list[int]
+    biases: list[int]
+
+
+@cache
+def _plain(standard: Standard) -> _Plain:
+    data = _breakpoints(standard)
+    return _Plain(
+        *(
+            column.tolist() if isinstance(column, np.ndarray) else column
+            for column in (getattr(data, name) for name in _Plain._fields)
+        )
+    )
 
 
 @cache

@@ -7,6 +7,7 @@ year; its height, which is what an interval hangs on, is estimated at every plac
 """
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -126,6 +127,15 @@ def positions(lat: ArrayLike, lng: ArrayLike) -> Floats:
     return places
 
 
+def position(lat: float, lng: float) -> Floats:
+    """Returns the same of one place, 3: a tenth of what `positions` takes for it."""
+    phi, theta = math.radians(lat), math.radians(lng)
+    radius = _SEMI_MAJOR_METERS / math.sqrt(1.0 - _FIRST_ECCENTRICITY_SQUARED * math.sin(phi) ** 2)
+    flat = radius * math.cos(phi)
+    z = radius * (1.0 - _FIRST_ECCENTRICITY_SQUARED) * math.sin(phi)
+    return np.array((flat * math.cos(theta), flat * math.sin(theta), z))
+
+
 def along_the_ground(chord_meters: Floats) -> Floats:
     """Returns distances over the ground of points that are so far apart straight through it, in metres.
 
@@ -156,22 +166,24 @@ def interpolate(distances_meters: Floats, between_meters: Floats, values: Floats
     """
     count = len(values)
     z = np.log(np.maximum(values, 0.0) + scale.offset)
-    to_place = _variogram(distances_meters)
-    matrix = _system(_variogram(between_meters), count)
-    right = np.ones((count + 1, 2))
-    right[:count, 0] = to_place
-    right[:count, 1] = z
-    right[count, 1] = 0.0
-    solution = dgesv(matrix, right)[2]
+    # The variogram of both at once: the last row is the place, whose column is the right side of its weights.
+    system = np.empty((count + 1, count + 1), order="F")
+    system[:count, :count], system[:count, count] = between_meters, distances_meters
+    system[:count] = _variogram(system[:count])
+    right = np.empty((count + 1, 2), order="F")
+    right[:count, 0], right[:count, 1] = system[:count, count], z
+    right[count] = 1.0, 0.0
+    solution = dgesv(_bordered(system), right)[2]
+    to_place = right[:count, 0]
     height = _height(-float(z @ solution[:count, 1]), count, scale)
-    here = int(np.searchsorted(distances_meters, SAME_PLACE_METERS, side="right"))
+    here = bisect_right(distances_meters.tolist(), SAME_PLACE_METERS)
     if 0 < here < count:
         z, values, count = z[:here], values[:here], here
-        to_place, matrix = to_place[:here], _system(matrix[:here, :here], here)
-        solution = dgesv(matrix, np.append(to_place, 1.0))[2][:, None]
+        to_place, system = to_place[:here], _bordered(system[: here + 1, : here + 1].copy(order="F"))
+        solution = dgesv(system, np.append(to_place, 1.0))[2][:, None]
     weights = np.maximum(solution[:count, 0], 0.0)
     weights /= weights.sum()
-    inner = matrix[:count, :count]
+    inner = system[:count, :count]
     variance = height * max(float(weights @ (2.0 * to_place - inner @ weights)), _NUGGET)
     middle, spread = float(weights @ z), _NORMAL_80 * math.sqrt(variance)
     low = max(0.0, math.exp(middle - spread) - scale.offset)
@@ -227,12 +239,11 @@ def _variogram(distances_meters: Floats) -> Floats:
     return _NUGGET + _SILL - _SILL * np.exp(distances_meters / -_RANGE_METERS)
 
 
-def _system(inner: Floats, count: int) -> Floats:
-    """Returns the matrix of ordinary kriging: the variogram between stations, bordered by ones."""
-    matrix = np.ones((count + 1, count + 1), order="F")
-    matrix[:count, :count] = inner
-    matrix.ravel(order="K")[:: count + 2] = 0.0  # the diagonal
-    return matrix
+def _bordered(system: Floats) -> Floats:
+    """Makes the matrix of ordinary kriging in its place: the variogram between stations, bordered by ones."""
+    system[-1] = system[:, -1] = 1.0
+    system.ravel(order="K")[:: len(system) + 1] = 0.0  # the diagonal
+    return system
 
 
 def _systems(inner: Floats, used: NDArray[np.bool_]) -> Floats:

@@ -109,10 +109,21 @@ class LatestValues:
 
     async def surfaces(self, tenant: str, standard: Standard, version: int, now: datetime) -> Sequence[Surface] | None:
         """Returns the surface of each pollutant for a tenant, or None as long as its readings are not held."""
+        built, building = self._look(tenant, standard, version, now)
+        return built if building is None else await asyncio.shield(building)
+
+    def held(self, tenant: str, standard: Standard, version: int, now: datetime) -> Sequence[Surface] | None:
+        """Returns the same without waiting, None also while it is made for the first time."""
+        return self._look(tenant, standard, version, now)[0]
+
+    def _look(
+        self, tenant: str, standard: Standard, version: int, now: datetime
+    ) -> tuple[Sequence[Surface] | None, "asyncio.Task[tuple[Surface, ...]] | None"]:
+        """Returns what is there, or what makes it, or neither; begins to renew what is not as it should be."""
         public = self._holdings.get(PUBLIC_TENANT)
         own = self._own(tenant)
         if public is None or own is None:
-            return None
+            return None, None
         # Most tenants have no stations: they share what is made of the public ones.
         whose = tenant if len(own) and own is not public else PUBLIC_TENANT
         holdings = (public,) if whose == PUBLIC_TENANT else (own, public)
@@ -123,9 +134,8 @@ class LatestValues:
             stale = age > _REBUILD_SECONDS and built.revisions != tuple(each.revision for each in holdings)
             if (stale or age > _SURFACE_SECONDS) and key not in self._building:
                 self._build(key, holdings, standard, now)
-            return built.surfaces
-        building = self._building.get(key) or self._build(key, holdings, standard, now)
-        return await asyncio.shield(building)
+            return built.surfaces, None
+        return None, self._building.get(key) or self._build(key, holdings, standard, now)
 
     def _own(self, tenant: str) -> Holding | None:
         """Returns what is held of a tenant; what is not is read for the next time."""

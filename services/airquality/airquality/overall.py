@@ -1,6 +1,7 @@
 """The index of a place from the sub-indices of its pollutants."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -61,6 +62,36 @@ def overall(version: Version, pollutants: Sequence[Pollutant], values: Ints, con
         highest = highest + np.where(bad > _TWO, version.several.three, np.where(bad == _TWO, version.several.two, 0))
     highest = np.where(_met(version.requirement, pollutants, present), highest, NONE)
     return Overall(highest, np.where(highest > max(version.dominant_above, NONE), best, NONE))
+
+
+def overall_of_one(
+    version: Version, found: Mapping[Pollutant, tuple[int, float]]
+) -> tuple[int, Pollutant | None] | None:
+    """Computes the index of one place, the same as `overall` does.
+
+    Args:
+        version: The version of the index.
+        found: The sub-index of each pollutant that has one, with what it adds to a formula, in the order in which the
+            first of equal ones is dominant.
+
+    Returns:
+        The index and the dominant pollutant, None where the index names none; or None where the place has no index.
+    """
+    requirement = version.requirement
+    if len(found) < requirement.minimum or not requirement.all_of <= found.keys():
+        return None
+    if requirement.any_of and requirement.any_of.isdisjoint(found):
+        return None
+    if version.formula is not None:
+        best = max(found, key=lambda pollutant: found[pollutant][1])
+        highest = max(math.floor(sum(part for _, part in found.values()) + 0.5), version.formula.lowest)
+    else:
+        best = max(found, key=lambda pollutant: found[pollutant][0])
+        highest = found[best][0]
+    if version.several is not None:
+        bad = sum(value >= version.several.from_index for value, _ in found.values())
+        highest += version.several.three if bad > _TWO else version.several.two if bad == _TWO else 0
+    return highest, best if highest > version.dominant_above else None
 
 
 def _met(requirement: Requirement, pollutants: Sequence[Pollutant], present: NDArray[np.bool_]) -> NDArray[np.bool_]:

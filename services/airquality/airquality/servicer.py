@@ -158,9 +158,26 @@ class AirQualityServicer(WatchingServicer):
         async def look() -> bytes:
             return (await self._current(request, tenant)).SerializeToString()
 
+        def look_at_once() -> bytes | None:
+            found = self._now(request, tenant)
+            return None if found is None else found.SerializeToString()
+
         if request.q or request.HasField("at"):  # a name is resolved with its caller's token, the past does not cool
             return await self._cache.get_or_compute(key, look, ttl_seconds=self._ttl_seconds)
-        return await self._replies.get("current", key, look, self._ttl_seconds)
+        return await self._replies.get("current", key, look, self._ttl_seconds, look_at_once)
+
+    def _now(self, request: pb.GetCurrentConditionsRequest, tenant: str) -> pb.CurrentConditions | None:
+        """Returns the present at a point from what the process holds, or None where that does not tell."""
+        now, standard = datetime.now(UTC), standard_of(request.index)
+        version = requests.version(standard, request.index_version, now, field="at")
+        radius_meters = request.radius_meters if request.HasField("radius_meters") else None
+        place = request.lat, request.lng
+        found = self._conditions.now(
+            tenant, *place, now, standard=standard, version=version, radius_meters=radius_meters
+        )
+        if found is None or (request.index and found.assessment is None):
+            return None
+        return replies.conditions(found, "")
 
     async def _current(self, request: pb.GetCurrentConditionsRequest, tenant: str) -> pb.CurrentConditions:
         now = datetime.now(UTC)

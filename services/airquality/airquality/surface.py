@@ -1,12 +1,14 @@
 """One pollutant over the ground at one moment: what stations said of it, and what that makes between them."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from airquality.averages import Basis
 from airquality.contributions import Contribution
@@ -21,7 +23,6 @@ from airquality.interpolation import (
     positions,
     scale_of,
 )
-from airquality.stations import Station
 from airquality.units import AveragingPeriod, Pollutant
 
 Floats = NDArray[np.float64]
@@ -38,12 +39,14 @@ class PollutantCondition(NamedTuple):
         pollutant: The pollutant.
         estimate: The concentration in its usual unit.
         contributions: What it rests on, the nearest station first, one for each weight of `estimate`.
+        distances: How far their stations are, in metres.
         others: The same weights' averages that the index counts beside it, by their periods, where a station has one.
     """
 
     pollutant: Pollutant
     estimate: Estimate
     contributions: tuple[Contribution, ...]
+    distances: tuple[float, ...]
     others: Mapping[AveragingPeriod, float]
 
 
@@ -128,9 +131,10 @@ class Surface:
         for layer in self._layers:
             count = min(MOST_STATIONS, len(layer.parts))
             distances, found = layer.near(place, count, max(radius_meters, REACH_METERS))
-            there = int(np.searchsorted(distances, np.inf))
-            if there and distances[0] <= radius_meters:
-                return self._condition(layer, distances[:there], found[:there])
+            meters = distances.tolist()
+            there = bisect_left(meters, math.inf)
+            if there and meters[0] <= radius_meters:
+                return self._condition(layer, distances[:there], found[:there], meters)
         return None
 
     def over(self, places: Floats, radius_meters: float) -> Grid:
@@ -153,24 +157,25 @@ class Surface:
                 grid.values[supported], grid.lows[supported], grid.highs[supported] = made.values, made.lows, made.highs
         return grid
 
-    def _condition(self, layer: _Layer, distances: Floats, found: Ints) -> PollutantCondition:
-        estimate = interpolate(distances, between(layer.places[found]), layer.values[found], self._scale)
+    def _condition(self, layer: _Layer, distances: Floats, found: Ints, meters: Sequence[float]) -> PollutantCondition:
+        places = layer.places[found]
+        estimate = interpolate(distances, cdist(places, places), layer.values[found], self._scale)
         kept = [place for place, weight in enumerate(estimate.weights) if weight >= _LEAST_WEIGHT]
-        chosen, meters = found.tolist(), distances.tolist()
-        parts = []
-        for place in kept:
-            part = layer.parts[chosen[place]]
-            # As _replace does, at a quarter of its cost, which is paid for every station of every reply.
-            at = part.station
-            station = Station(at.station_id, at.provider, at.name, at.agency, at.lat, at.lng, at.id, meters[place])
-            parts.append(Contribution(station, *part[1:]))
+        chosen = found.tolist()
+        parts = [layer.parts[chosen[place]] for place in kept]
         weights = [estimate.weights[place] for place in kept]
         total = sum(weights)
-        periods = dict.fromkeys(period for part in parts for period in part.others)
-        known = ((period, self._other(parts, weights, period)) for period in periods)
-        others = {period: value for period, value in known if value is not None}
+        others = {}
+        for period in {period for part in parts for period in part.others}:
+            value = self._other(parts, weights, period)
+            if value is not None:
+                others[period] = value
         return PollutantCondition(
-            self.pollutant, estimate._replace(weights=tuple(each / total for each in weights)), tuple(parts), others
+            self.pollutant,
+            estimate._replace(weights=tuple([each / total for each in weights])),
+            tuple(parts),
+            tuple([meters[place] for place in kept]),
+            others,
         )
 
     def _other(self, parts: Sequence[Contribution], weights: Sequence[float], period: AveragingPeriod) -> float | None:

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from airquality.alerting.definition import Definition, Measure
 from airquality.alerting.rules import Direction
-from airquality.assessment import assess
+from airquality.assessment import assess_place
 from airquality.averages import Basis
 from airquality.contributions import Contribution, Report, Wanted, contribution_of, counts, wanted_of
 from airquality.events import StoredReading
@@ -134,7 +134,5 @@ def _index(standard: Standard, version: int, parts: Sequence[tuple[Pollutant, Co
             rows.append((pollutant, part.averaging_period, part.value))
         rows += [(pollutant, period, value) for period, value in part.others.items()]
     rows = [row for row in rows if has_table(standard, version, Pollutant(row[0]), row[1])]
-    if not rows:
-        return None
-    found = assess(standard, [version], [len(rows)], *map(list, zip(*rows, strict=True)))[0]
+    found = assess_place(standard, version, rows)
     return None if found is None else float(found.value)

@@ -9,7 +9,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from airquality.archive import Correction, StoredReading
 from airquality.assessment import Assessment
 from airquality.conditions import Conditions
-from airquality.contributions import Contribution
 from airquality.convert.indices import advice, category
 from airquality.quality import Flag
 from airquality.stations import Latest, Station
@@ -28,34 +27,39 @@ def timestamp(time: datetime) -> Timestamp:
 
 def station(found: Station, latest: Sequence[Latest] = ()) -> pb.Station:
     """Returns a station, with its newest readings where they are given."""
+    message = _station(found, found.distance_meters)
+    message.latest.extend(
+        pb.LatestReading(
+            pollutant=_pollutant(each.pollutant),
+            averaging_period=_period(each.averaging_period),
+            value=each.value,
+            unit=_unit(each.unit),
+            time=timestamp(each.time),
+            flags=flags(each.flags),
+        )
+        for each in latest
+    )
+    message.sensors.extend(
+        pb.Sensor(
+            sensor_id=each.sensor_id,
+            model=each.model,
+            pollutants=map(_pollutant, each.pollutants),
+            low_cost=each.low_cost,
+            correction=pb.SensorCorrection.ValueType(each.correction),
+        )
+        for each in found.sensors
+    )
+    return message
+
+
+def _station(found: Station, distance_meters: float | None) -> pb.Station:
     return pb.Station(
         station_id=found.station_id,
         provider=found.provider,
         name=found.name,
         agency=found.agency,
         location=Location(lat=found.lat, lng=found.lng),
-        distance_meters=found.distance_meters,
-        latest=[
-            pb.LatestReading(
-                pollutant=_pollutant(each.pollutant),
-                averaging_period=_period(each.averaging_period),
-                value=each.value,
-                unit=_unit(each.unit),
-                time=timestamp(each.time),
-                flags=flags(each.flags),
-            )
-            for each in latest
-        ],
-        sensors=[
-            pb.Sensor(
-                sensor_id=each.sensor_id,
-                model=each.model,
-                pollutants=map(_pollutant, each.pollutants),
-                low_cost=each.low_cost,
-                correction=pb.SensorCorrection.ValueType(each.correction),
-            )
-            for each in found.sensors
-        ],
+        distance_meters=distance_meters,
     )
 
 
@@ -85,43 +89,54 @@ def flags(bits: int) -> list[pb.QualityFlag.ValueType]:
 
 def conditions(found: Conditions, place: str) -> pb.CurrentConditions:
     """Returns the air at a place."""
-    used = {part.station for pollutant in found.pollutants for part in pollutant.contributions}
-    nearest_first = sorted(used, key=lambda each: (each.distance_meters or 0.0, each.station_id))
+    times: dict[datetime, Timestamp] = {}
+    used = {
+        part.station.id: (meters, part.station.station_id, part.station)
+        for pollutant in found.pollutants
+        for part, meters in zip(pollutant.contributions, pollutant.distances, strict=True)
+    }
     return pb.CurrentConditions(
         location=Location(lat=found.lat, lng=found.lng),
         place=place,
         time=timestamp(found.at),
         index=None if found.assessment is None else index(found.assessment),
-        pollutants=[_pollutant_condition(each, found.at) for each in found.pollutants],
-        stations=map(station, nearest_first),
+        pollutants=[_pollutant_condition(each, found.at, times) for each in found.pollutants],
+        stations=[_station(each, meters) for meters, _, each in sorted(used.values())],
     )
 
 
-def _pollutant_condition(found: PollutantCondition, at: datetime) -> pb.PollutantCondition:
-    by_weight = max(zip(found.estimate.weights, found.contributions, strict=True), key=lambda pair: pair[0])
+def _pollutant_condition(
+    found: PollutantCondition, at: datetime, times: dict[datetime, Timestamp]
+) -> pb.PollutantCondition:
+    estimate, parts = found.estimate, found.contributions
+    contributions = []
+    for part, weight, meters in zip(parts, estimate.weights, found.distances, strict=True):
+        # Most stations report for the same hour.
+        time = times.get(part.time)
+        if time is None:
+            time = times[part.time] = timestamp(part.time)
+        contributions.append(
+            pb.Contribution(
+                station_id=part.station.station_id,
+                weight=weight,
+                value=part.value,
+                basis=_basis(part.basis),
+                time=time,
+                distance_meters=meters,
+                hourly_value=part.hourly_value,
+            )
+        )
     return pb.PollutantCondition(
         pollutant=_pollutant(found.pollutant),
-        concentration=found.estimate.value,
+        concentration=estimate.value,
         unit=_unit(USUAL_UNITS[found.pollutant]),
-        basis=_basis(by_weight[1].basis),
-        standard_deviation=found.estimate.standard_deviation,
-        standard_error=found.estimate.standard_error,
-        interval_low=found.estimate.low,
-        interval_high=found.estimate.high,
-        age_seconds=(at - min(part.time for part in found.contributions)).total_seconds(),
-        contributions=map(_contribution, found.contributions, found.estimate.weights),
-    )
-
-
-def _contribution(part: Contribution, weight: float) -> pb.Contribution:
-    return pb.Contribution(
-        station_id=part.station.station_id,
-        weight=weight,
-        value=part.value,
-        basis=_basis(part.basis),
-        time=timestamp(part.time),
-        distance_meters=part.station.distance_meters or 0.0,
-        hourly_value=part.hourly_value,
+        basis=_basis(parts[estimate.weights.index(max(estimate.weights))].basis),
+        standard_deviation=estimate.standard_deviation,
+        standard_error=estimate.standard_error,
+        interval_low=estimate.low,
+        interval_high=estimate.high,
+        age_seconds=(at - min([part.time for part in parts])).total_seconds(),
+        contributions=contributions,
     )
 
 
