@@ -66,7 +66,8 @@ async def test_the_first_of_the_hours_counts_until_the_last_is_too_old(acme: Cal
     # The first at the beginning of its hour, the last towards the end of its own, which ended just not three hours ago.
     await acme.ingest(reading(0.01, 250.0), *(reading(hour, 10.0) for hour in range(1, 23)), reading(23.9, 10.0))
     found = await acme.current(hours=27.89, index="cn_aqi")
-    assert (only(found).concentration, only(found).basis) == (pytest.approx(20.0), pb.BASIS_AVERAGE_COMPUTED)
+    assert only(found).concentration == pytest.approx(20.0)
+    assert only(found).basis == pb.BASIS_AVERAGE_COMPUTED
 
 
 async def test_a_reported_day_counts_until_it_is_too_old(acme: Caller) -> None:

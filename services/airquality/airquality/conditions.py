@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
+from airquality.absence import NearestReporter, explain_absence
 from airquality.assessment import Assessment, assess_place
 from airquality.contributions import NO_RULE, Report, Wanted, contribution_of, counts, wanted_of
 from airquality.index import has_table
 from airquality.interpolation import REACH_METERS, Floats, position
 from airquality.overall import NAMES, describe
 from airquality.standards import Standard, Version
-from airquality.stations import Station
 from airquality.surface import PollutantCondition, Surface
 from airquality.units import Pollutant
 from meshkit.errors import InvalidInput, NotFound, Reason
@@ -29,14 +29,6 @@ class Conditions:
     at: datetime
     assessment: Assessment | None
     pollutants: tuple[PollutantCondition, ...]
-
-
-class NearestReporter(NamedTuple):
-    """The nearest station of all, with its first reading ever and its last one up to the moment asked."""
-
-    station: Station
-    first: datetime | None
-    last: datetime | None
 
 
 class ConditionStore(Protocol):
@@ -201,29 +193,6 @@ def explain_no_index(standard: Standard, version: int, pollutants: Sequence[Poll
     words = f"{standard.index} needs {describe(chosen.requirement)}; the stations here have "
     words += f"{', '.join(usable)} for it" if usable else "nothing for it"
     return words + (f", and too few hours of {', '.join(partial)}" if partial else "")
-
-
-def explain_absence(nearest: NearestReporter | None, at: datetime, radius_meters: float, max_age_seconds: float) -> str:
-    """Returns why nothing can be said of the air at a place, and where or when something could."""
-    if nearest is None:
-        return "no station is registered at all"
-    station = nearest.station
-    name = f"{station.station_id} ({station.name})" if station.name else station.station_id
-    distance = station.distance_meters or 0.0
-    words = f"the nearest station is {name}, {distance / 1000:.1f} km away at {station.lat:g}, {station.lng:g}"
-    if nearest.last is not None:
-        words += f"; before the moment asked about it last reported at {nearest.last:%Y-%m-%dT%H:%M:%SZ}"
-    elif nearest.first is not None:
-        words += f"; its first report is of {nearest.first:%Y-%m-%dT%H:%M:%SZ}"
-    else:
-        words += "; it has never reported"
-    if distance > radius_meters:
-        return f"no station is within {radius_meters / 1000:g} km: {words}"
-    hint = "" if nearest.last is None else f"; ask with at={nearest.last:%Y-%m-%dT%H:%M:%SZ} for the air then"
-    return (
-        f"no station within {radius_meters / 1000:g} km has reported in the {max_age_seconds / _HOUR_SECONDS:g} hours"
-        f" before {at:%Y-%m-%dT%H:%M:%SZ}: {words}{hint}"
-    )
 
 
 def _counts(version: Version, found: PollutantCondition) -> bool:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.spatial import cKDTree
 
-from airquality.interpolation import MOST_STATIONS, between, interpolate_many, positions, scale_of
+from airquality.interpolation import MOST_STATIONS, estimate_many, positions, scale_of
 from airquality.settings import Settings
 from airquality.units import Pollutant
 
@@ -91,9 +91,7 @@ def _leave_one_out(rows: Sequence[tuple[float, float, float]]) -> tuple[Floats, 
     distances, found = (each[~own].reshape(len(truth), -1)[:, :_INVERSE_STATIONS] for each in (distances, found))
     inverse = 1 / np.maximum(distances, 100.0) ** 2
     used = found[:, :MOST_STATIONS]
-    kriging = interpolate_many(
-        distances[:, :MOST_STATIONS], between(places[used]), truth[used], scale_of(Pollutant.PM25)
-    )
+    kriging = estimate_many(distances[:, :MOST_STATIONS], used, places, truth, scale_of(Pollutant.PM25))
     by_inverse = (inverse * truth[found]).sum(axis=1) / inverse.sum(axis=1)
     return distances[:, 0], truth, truth[found[:, 0]], by_inverse, kriging.values, kriging.lows, kriging.highs
 

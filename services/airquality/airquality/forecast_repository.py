@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from airquality.conditions import NearestReporter
+from airquality.absence import NearestReporter
 from airquality.forecast.frame import Frame, HourlySeries, frame_of
 from airquality.forecast.model import Model
 from airquality.forecast.registry import ModelEntry

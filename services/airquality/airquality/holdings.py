@@ -9,7 +9,6 @@ from airquality.contributions import Contribution, Hours, Report, contribution_o
 from airquality.intervals import microseconds, moment
 from airquality.standards import Standard, Version
 from airquality.stations import Station
-from airquality.surface import Surface
 from airquality.units import LABELS, AveragingPeriod, Pollutant
 
 _HOUR_MICROSECONDS: Final = 3_600_000_000
@@ -156,15 +155,6 @@ class Holding:
             record.made.clear()
             self.revision += 1
         return record
-
-
-def surfaces_from(parts: Iterable[tuple[int, Contribution | None]]) -> tuple[Surface, ...]:
-    """Returns the surface of each pollutant, in the order of Pollutant."""
-    by_pollutant: dict[int, list[Contribution]] = {}
-    for pollutant, part in parts:
-        if part is not None:
-            by_pollutant.setdefault(pollutant, []).append(part)
-    return tuple(Surface(Pollutant(code), by_pollutant[code]) for code in sorted(by_pollutant))
 
 
 def _make(

@@ -7,17 +7,17 @@ year; its height, which is what an interval hangs on, is estimated at every plac
 """
 
 import math
-from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg.lapack import dgesv
 
+from airquality.compiled import compiled, inlined
 from airquality.units import Pollutant
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 SAME_PLACE_METERS: Final = 1.0
 """Distance up to which a place is a station's own, and its value the answer.
@@ -144,127 +144,215 @@ def along_the_ground(chord_meters: Floats) -> Floats:
     return chord_meters * (1.0 + chord_meters * chord_meters / (24.0 * _EARTH_RADIUS_METERS**2))
 
 
-def between(places: Floats) -> Floats:
-    """Returns the distances in metres between places, as `positions` gives them: (…, k, 3) to (…, k, k)."""
-    difference = places[..., :, None, :] - places[..., None, :, :]
-    return np.asarray(np.sqrt(np.einsum("...i,...i->...", difference, difference)))
-
-
-def interpolate(distances_meters: Floats, between_meters: Floats, values: Floats, scale: Scale) -> Estimate:
-    """Estimates the concentration at one place.
+def estimate_at(
+    place: Floats, places: Floats, values: Floats, scale: Scale, radius_meters: float, reach_meters: float
+) -> tuple[Estimate, list[int], list[float]] | None:
+    """Estimates the concentration at one place from the stations around it.
 
     Stations within SAME_PLACE_METERS measure the place itself: where there are any, only they are weighed.
 
     Args:
-        distances_meters: Distances of k ≥ 1 stations from the place, ascending.
-        between_meters: Distances between them, (k, k).
-        values: Their concentrations, k.
+        place: As `position` gives it, 3.
+        places: Of n stations, as `positions` gives them, (n, 3), in ascending order of the last coordinate.
+        values: Their concentrations, n.
         scale: Of the pollutant.
+        radius_meters: How far the nearest station may be.
+        reach_meters: How far the others may be, at least as much.
 
     Returns:
-        The estimate, with k weights, or as many as there are stations at the place itself.
+        The estimate with k weights, which stations have them, nearest first, and their distances in metres; None where
+        no station is near enough.
     """
-    count = len(values)
-    z = np.log(np.maximum(values, 0.0) + scale.offset)
-    # The variogram of both at once: the last row is the place, whose column is the right side of its weights.
-    system = np.empty((count + 1, count + 1), order="F")
-    system[:count, :count], system[:count, count] = between_meters, distances_meters
-    system[:count] = _variogram(system[:count])
-    right = np.empty((count + 1, 2), order="F")
-    right[:count, 0], right[:count, 1] = system[:count, count], z
-    right[count] = 1.0, 0.0
-    solution = dgesv(_bordered(system), right)[2]
-    to_place = right[:count, 0]
-    height = _height(-float(z @ solution[:count, 1]), count, scale)
-    here = bisect_right(distances_meters.tolist(), SAME_PLACE_METERS)
-    if 0 < here < count:
-        z, values, count = z[:here], values[:here], here
-        to_place, system = to_place[:here], _bordered(system[: here + 1, : here + 1].copy(order="F"))
-        solution = dgesv(system, np.append(to_place, 1.0))[2][:, None]
-    weights = np.maximum(solution[:count, 0], 0.0)
-    weights /= weights.sum()
-    inner = system[:count, :count]
-    variance = height * max(float(weights @ (2.0 * to_place - inner @ weights)), _NUGGET)
-    middle, spread = float(weights @ z), _NORMAL_80 * math.sqrt(variance)
+    found, meters, weights = np.empty(MOST_STATIONS, dtype=np.int64), np.empty(MOST_STATIONS), np.empty(MOST_STATIONS)
+    count = _nearest(place, places, reach_meters, found, meters)
+    if not count or meters[0] > radius_meters:
+        return None
+    number, middle, spread, deviation = _krige(
+        found, meters, count, places, values, scale.offset, scale.variance, weights
+    )
+    chosen = found[:number].tolist()
     low = max(0.0, math.exp(middle - spread) - scale.offset)
     high = math.exp(middle + spread) - scale.offset
-    value = max(0.0, math.exp(middle) - scale.offset if count > 1 else float(values[0]))
-    return Estimate(
-        value, tuple(weights.tolist()), low, high, (high - low) / (2.0 * _NORMAL_80), _deviation(weights, values)
+    estimate = Estimate(
+        max(0.0, math.exp(middle) - scale.offset if number > 1 else float(values[chosen[0]])),
+        tuple(weights[:number].tolist()),
+        low,
+        high,
+        (high - low) / (2.0 * _NORMAL_80),
+        deviation if number > 1 else None,
     )
+    return estimate, chosen, meters[:number].tolist()
 
 
-def interpolate_many(distances_meters: Floats, between_meters: Floats, values: Floats, scale: Scale) -> Estimates:
-    """Estimates the concentration at many places, as `interpolate` does at one.
+def estimate_many(distances_meters: Floats, found: Ints, places: Floats, values: Floats, scale: Scale) -> Estimates:
+    """Estimates the concentration at many places, as `estimate_at` does at one, whose stations are known.
 
     Args:
-        distances_meters: Distances of k stations from each of n places, (n, k), infinite where there are fewer.
-        between_meters: Distances between them, (n, k, k).
-        values: Their concentrations, (n, k); anything finite where there are fewer.
+        distances_meters: Distances of k stations from each of n places, ascending, (n, k), infinite where there are fewer.
+        found: Which stations they are, (n, k).
+        places: Of all stations, as `positions` gives them.
+        values: Their concentrations.
         scale: Of the pollutant.
     """
-    number, most = values.shape
-    there = np.isfinite(distances_meters)
-    z = np.where(there, np.log(np.maximum(values, 0.0) + scale.offset), 0.0)
-    to_place = _variogram(np.where(there, distances_meters, 0.0))
-    inner = _variogram(between_meters)
-    inner[:, range(most), range(most)] = 0.0
-    right = np.ones((number, most + 1, 2))
-    right[:, :most, 0] = np.where(there, to_place, 0.0)
-    right[:, :most, 1] = z
-    right[:, most, 1] = 0.0
-    solution = np.linalg.solve(_systems(inner, there), right)[:, :most]
-    quadratic = np.maximum(-np.einsum("ij,ij->i", z, solution[:, :, 1]), 0.0)
-    height = (_PRIOR_COUNT * scale.variance + quadratic) / (_PRIOR_COUNT + there.sum(axis=1) - 1)
-    weights = np.maximum(solution[:, :, 0], 0.0) * there
-    here = distances_meters <= SAME_PLACE_METERS
-    own = np.flatnonzero(here.any(axis=1))
-    if own.size:
-        ones = np.ones((own.size, 1))
-        alone = np.concatenate([np.where(here[own], to_place[own], 0.0), ones], axis=1)
-        solved = np.linalg.solve(_systems(inner[own], here[own]), alone[..., None])
-        weights[own] = np.maximum(solved[:, :most, 0], 0.0) * here[own]
-    weights /= weights.sum(axis=1, keepdims=True)
-    variance = 2.0 * np.einsum("ij,ij->i", weights, to_place)
-    variance -= np.einsum("ij,ij->i", weights, np.matmul(inner, weights[..., None])[..., 0])
-    middle = np.einsum("ij,ij->i", weights, z)
-    spread = _NORMAL_80 * np.sqrt(height * np.maximum(variance, _NUGGET))
+    middle, spread = np.empty(len(found)), np.empty(len(found))
+    _krige_many(
+        np.ascontiguousarray(distances_meters),
+        np.ascontiguousarray(found, dtype=np.int64),
+        np.ascontiguousarray(places),
+        np.ascontiguousarray(values, dtype=np.float64),
+        scale.offset,
+        scale.variance,
+        middle,
+        spread,
+    )
     return Estimates(
         *(np.maximum(0.0, np.exp(each) - scale.offset) for each in (middle, middle - spread, middle + spread))
     )
 
 
-def _variogram(distances_meters: Floats) -> Floats:
+@inlined
+def _variogram(distance_meters: float) -> float:
     """Returns half the expected squared difference of two stations so far apart; of no station with itself."""
-    return _NUGGET + _SILL - _SILL * np.exp(distances_meters / -_RANGE_METERS)
+    return _NUGGET + _SILL - _SILL * math.exp(distance_meters / -_RANGE_METERS)
 
 
-def _bordered(system: Floats) -> Floats:
-    """Makes the matrix of ordinary kriging in its place: the variogram between stations, bordered by ones."""
-    system[-1] = system[:, -1] = 1.0
-    system.ravel(order="K")[:: len(system) + 1] = 0.0  # the diagonal
-    return system
+@inlined
+def _chord(one: Floats, other: Floats) -> float:
+    """Returns how far two places are from one another, straight through the earth."""
+    x, y, z = one[0] - other[0], one[1] - other[1], one[2] - other[2]
+    return math.sqrt(x * x + y * y + z * z)
 
 
-def _systems(inner: Floats, used: NDArray[np.bool_]) -> Floats:
-    """Returns the matrices of many places; a station that is not used stands alone in its row and gets no weight."""
-    number, most = used.shape
-    matrices = np.zeros((number, most + 1, most + 1))
-    matrices[:, :most, :most] = inner * (used[:, :, None] & used[:, None, :])
-    matrices[:, range(most), range(most)] = ~used
-    matrices[:, :most, most] = matrices[:, most, :most] = used
-    return matrices
+@compiled("int64(float64[::1], float64[:, ::1], float64, int64[::1], float64[::1])")
+def _nearest(place: Floats, places: Floats, reach_meters: float, found: Ints, meters: Floats) -> int:
+    """Finds the nearest stations, as many as `found` holds, and returns how many are within reach.
+
+    Only those are looked at whose last coordinate is near enough, one or two in a hundred of a network of the world: a
+    tree would take ten times as long for one place, most of it to be asked.
+    """
+    most, count = len(found), 0
+    for station in range(
+        np.searchsorted(places[:, 2], place[2] - reach_meters),
+        np.searchsorted(places[:, 2], place[2] + reach_meters, side="right"),
+    ):
+        chord = _chord(places[station], place)
+        if chord > reach_meters or (count == most and chord >= meters[most - 1]):
+            continue
+        at = min(count, most - 1)
+        while at > 0 and meters[at - 1] > chord:
+            found[at], meters[at] = found[at - 1], meters[at - 1]
+            at -= 1
+        found[at], meters[at] = station, chord
+        count = min(count + 1, most)
+    for at in range(count):
+        meters[at] *= 1.0 + meters[at] ** 2 / (24.0 * _EARTH_RADIUS_METERS**2)  # as along_the_ground
+    return count
 
 
-def _height(quadratic: float, count: int, scale: Scale) -> float:
-    """Returns the variogram's height: the restricted maximum-likelihood estimate, shrunk towards the usual one."""
-    return (_PRIOR_COUNT * scale.variance + max(quadratic, 0.0)) / (_PRIOR_COUNT + count - 1)
+@inlined
+def _system(found: Ints, meters: Floats, count: int, places: Floats, z: Floats) -> tuple[Floats, Floats]:
+    """Returns the variogram between stations, bordered by ones; and that to the place beside the logarithms."""
+    system, right = np.empty((count + 1, count + 1)), np.empty((count + 1, 2))
+    for row in range(count):
+        for column in range(row):
+            chord = _chord(places[found[row]], places[found[column]])
+            system[row, column] = system[column, row] = _variogram(chord)
+        system[row, row], system[row, count], system[count, row] = 0.0, 1.0, 1.0
+        right[row, 0], right[row, 1] = _variogram(meters[row]), z[row]
+    system[count, count], right[count, 0], right[count, 1] = 0.0, 1.0, 0.0
+    return system, right
 
 
-def _deviation(weights: Floats, values: Floats) -> float | None:
-    if len(weights) == 1:
-        return None
-    mean = float(weights @ values)
-    return math.sqrt(
-        sum(weight * (value - mean) ** 2 for weight, value in zip(weights.tolist(), values.tolist(), strict=True))
-    )
+@inlined
+def _at_the_place(meters: Floats, count: int) -> int:
+    """Returns how many stations have a weight: those at the very place where there are any, else all."""
+    here = 0
+    while here < count and meters[here] <= SAME_PLACE_METERS:
+        here += 1
+    return here or count
+
+
+@compiled(
+    "Tuple((int64, float64, float64, float64))"
+    "(int64[::1], float64[::1], int64, float64[:, ::1], float64[::1], float64, float64, float64[::1])"
+)
+def _krige(
+    found: Ints,
+    meters: Floats,
+    count: int,
+    places: Floats,
+    values: Floats,
+    offset: float,
+    variance: float,
+    weights: Floats,
+) -> tuple[int, float, float, float]:
+    """Solves the system of ordinary kriging at one place.
+
+    Args:
+        found: Which of the stations count, the nearest first.
+        meters: How far they are.
+        count: How many they are.
+        places: Of all stations.
+        values: Of all stations.
+        offset: Of the scale.
+        variance: Of the scale.
+        weights: Where the weights are put.
+
+    Returns:
+        How many stations have a weight, the mean of their logarithms, half of the 80 % interval, and the weighted standard
+        deviation of their values.
+    """
+    own, z = np.empty(count), np.empty(count)
+    for row in range(count):
+        own[row] = values[found[row]]
+        z[row] = math.log(max(own[row], 0.0) + offset)
+    system, right = _system(found, meters, count, places, z)
+    solution = np.linalg.solve(system, right)
+    quadratic = 0.0
+    for row in range(count):
+        quadratic -= z[row] * solution[row, 1]
+    # The height of the variogram: the restricted maximum-likelihood estimate, shrunk towards the usual one.
+    height = (_PRIOR_COUNT * variance + max(quadratic, 0.0)) / (_PRIOR_COUNT + count - 1)
+    number = _at_the_place(meters, count)
+    if number < count:
+        system, right = _system(found, meters, number, places, z)
+        solution = np.linalg.solve(system, right)
+    total = 0.0
+    for row in range(number):
+        weights[row] = max(solution[row, 0], 0.0)
+        total += weights[row]
+    middle, mean, deviation, expected = 0.0, 0.0, 0.0, 0.0
+    for row in range(number):
+        weights[row] /= total
+        middle += weights[row] * z[row]
+        mean += weights[row] * own[row]
+    for row in range(number):
+        deviation += weights[row] * (own[row] - mean) ** 2
+        expected += 2.0 * weights[row] * right[row, 0]
+        for column in range(number):
+            expected -= weights[row] * weights[column] * system[row, column]
+    return number, middle, _NORMAL_80 * math.sqrt(height * max(expected, _NUGGET)), math.sqrt(deviation)
+
+
+@compiled(
+    "void(float64[:, ::1], int64[:, ::1], float64[:, ::1], float64[::1], float64, float64, float64[::1], float64[::1])"
+)
+def _krige_many(
+    meters: Floats,
+    found: Ints,
+    places: Floats,
+    values: Floats,
+    offset: float,
+    variance: float,
+    middle: Floats,
+    spread: Floats,
+) -> None:
+    """Does the same at n places; `meters` and `found` are (n, k), the results go to `middle` and `spread`."""
+    weights = np.empty(meters.shape[1])
+    for place in range(len(meters)):
+        count = 0
+        while count < meters.shape[1] and meters[place, count] < np.inf:
+            count += 1
+        _, middle[place], spread[place], _ = _krige(
+            found[place], meters[place], count, places, values, offset, variance, weights
+        )

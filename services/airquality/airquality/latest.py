@@ -14,11 +14,11 @@ from prometheus_client import Counter, Gauge
 
 from airquality.contributions import wanted_of
 from airquality.events import EventBatch, EventSource, StoredReading
-from airquality.holdings import Holding, RecentSeries, surfaces_from
+from airquality.holdings import Holding, RecentSeries
 from airquality.intervals import microseconds
 from airquality.standards import Standard, all_standards, standard_of
 from airquality.stations import Station
-from airquality.surface import Surface
+from airquality.surface import Surface, surfaces_from
 from meshkit.errors import MeshError
 from meshkit.health import State
 from meshkit.identity import PUBLIC_TENANT

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from airquality.feature import Feature
 from airquality.index import has_table
 from airquality.moments import Moments
 from airquality.standards import Standard
 from airquality.surface import Surface
 from airquality.tiles import Shown, Tile, areas, heat_map, shown_surfaces
 from airquality.units import AveragingPeriod, Pollutant
-from airquality.vectors import Feature, features
+from airquality.vectors import features
 from meshkit.errors import InvalidInput
 
 

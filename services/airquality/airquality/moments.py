@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Final
 
 from airquality.contributions import wanted_of
-from airquality.holdings import Holding, RecentSeries, surfaces_from
+from airquality.holdings import Holding, RecentSeries
 from airquality.latest import LatestStore, LatestValues
 from airquality.standards import Standard
-from airquality.surface import Surface
+from airquality.surface import Surface, surfaces_from
 from meshkit.identity import PUBLIC_TENANT
 
 _MOST_MOMENTS: Final = 24

@@ -6,14 +6,14 @@ from typing import Final
 
 from asyncpg import Record
 
+from airquality.absence import NearestReporter
 from airquality.archive import Correction, CorrectionKey, Days, Key, ReadingFilter, StoredReading
-from airquality.conditions import NearestReporter
 from airquality.contributions import Hours, Report, Wanted
+from airquality.feature import Feature
 from airquality.holdings import RecentSeries
 from airquality.sensors import Sensor, columns_of
 from airquality.stations import Latest, Position, Station, StationFilter, latitudes_around
 from airquality.units import AveragingPeriod, Pollutant
-from airquality.vectors import Feature
 from meshkit.postgres import Postgres, load_queries
 
 QUERIES: Final = load_queries("airquality")

@@ -1,14 +1,12 @@
 """One pollutant over the ground at one moment: what stations said of it, and what that makes between them."""
 
 import math
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from scipy.spatial.distance import cdist
 
 from airquality.averages import Basis
 from airquality.contributions import Contribution
@@ -17,9 +15,8 @@ from airquality.interpolation import (
     REACH_METERS,
     Estimate,
     along_the_ground,
-    between,
-    interpolate,
-    interpolate_many,
+    estimate_at,
+    estimate_many,
     positions,
     scale_of,
 )
@@ -68,9 +65,11 @@ class _Layer:
     """Stations of one quality, as arrays."""
 
     def __init__(self, parts: Sequence[Contribution]) -> None:
-        self.parts = parts
-        self.values = np.array([each.value for each in parts])
-        self.places = positions([each.station.lat for each in parts], [each.station.lng for each in parts])
+        places = positions([each.station.lat for each in parts], [each.station.lng for each in parts])
+        order = np.argsort(places[:, 2])
+        self.parts = [parts[place] for place in order.tolist()]
+        self.values = np.array([each.value for each in self.parts], dtype=np.float64)
+        self.places = places[order]
         self.tree = cKDTree(self.places)
 
     def near(self, place: Floats, count: int, reach_meters: float) -> tuple[Floats, Ints]:
@@ -129,12 +128,10 @@ class Surface:
             radius_meters: How far the nearest station may be; others count up to REACH_METERS, or the radius if larger.
         """
         for layer in self._layers:
-            count = min(MOST_STATIONS, len(layer.parts))
-            distances, found = layer.near(place, count, max(radius_meters, REACH_METERS))
-            meters = distances.tolist()
-            there = bisect_left(meters, math.inf)
-            if there and meters[0] <= radius_meters:
-                return self._condition(layer, distances[:there], found[:there], meters)
+            reach_meters = max(radius_meters, REACH_METERS)
+            found = estimate_at(place, layer.places, layer.values, self._scale, radius_meters, reach_meters)
+            if found is not None:
+                return self._condition(layer, *found)
         return None
 
     def over(self, places: Floats, radius_meters: float) -> Grid:
@@ -153,16 +150,15 @@ class Surface:
             if supported.size:
                 count = min(MOST_STATIONS, len(layer.parts))
                 distances, found = layer.near(places[supported], count, max(radius_meters, REACH_METERS))
-                made = interpolate_many(distances, between(layer.places[found]), layer.values[found], self._scale)
+                made = estimate_many(distances, found, layer.places, layer.values, self._scale)
                 grid.values[supported], grid.lows[supported], grid.highs[supported] = made.values, made.lows, made.highs
         return grid
 
-    def _condition(self, layer: _Layer, distances: Floats, found: Ints, meters: Sequence[float]) -> PollutantCondition:
-        places = layer.places[found]
-        estimate = interpolate(distances, cdist(places, places), layer.values[found], self._scale)
+    def _condition(
+        self, layer: _Layer, estimate: Estimate, found: Sequence[int], meters: Sequence[float]
+    ) -> PollutantCondition:
         kept = [place for place, weight in enumerate(estimate.weights) if weight >= _LEAST_WEIGHT]
-        chosen = found.tolist()
-        parts = [layer.parts[chosen[place]] for place in kept]
+        parts = [layer.parts[found[place]] for place in kept]
         weights = [estimate.weights[place] for place in kept]
         total = sum(weights)
         others = {}
@@ -186,3 +182,12 @@ class Surface:
                 total += weight
                 logarithm += weight * math.log(max(value, 0.0) + self._scale.offset)
         return max(0.0, math.exp(logarithm / total) - self._scale.offset) if total else None
+
+
+def surfaces_from(parts: Iterable[tuple[int, Contribution | None]]) -> tuple[Surface, ...]:
+    """Returns the surface of each pollutant, in the order of Pollutant."""
+    by_pollutant: dict[int, list[Contribution]] = {}
+    for pollutant, part in parts:
+        if part is not None:
+            by_pollutant.setdefault(pollutant, []).append(part)
+    return tuple(Surface(Pollutant(code), by_pollutant[code]) for code in sorted(by_pollutant))

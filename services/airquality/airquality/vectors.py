@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from airquality.feature import Feature
 from airquality.index import NONE, category_of, sub_indices
 from airquality.standards import Standard
 from airquality.surface import Surface
@@ -14,20 +15,6 @@ CONTOURS: Final = "contours"
 STATIONS: Final = "stations"
 # A station's symbol may stand over the edge.
 _MARGIN: Final = 16.0
-
-
-class Feature(NamedTuple):
-    """One thing on a tile.
-
-    Attributes:
-        layer: The layer that it belongs to.
-        shape: As well-known text, in pixels from the lower left corner.
-        properties: As a JSON object.
-    """
-
-    layer: str
-    shape: str
-    properties: str
 
 
 def features(tile: Tile, found: Sequence[Area], surfaces: Sequence[Surface], shown: Shown) -> list[Feature]:

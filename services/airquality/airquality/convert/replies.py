@@ -27,7 +27,8 @@ def timestamp(time: datetime) -> Timestamp:
 
 def station(found: Station, latest: Sequence[Latest] = ()) -> pb.Station:
     """Returns a station, with its newest readings where they are given."""
-    message = _station(found, found.distance_meters)
+    message = pb.Station()
+    _fill_station(message, found, found.distance_meters)
     message.latest.extend(
         pb.LatestReading(
             pollutant=_pollutant(each.pollutant),
@@ -52,15 +53,15 @@ def station(found: Station, latest: Sequence[Latest] = ()) -> pb.Station:
     return message
 
 
-def _station(found: Station, distance_meters: float | None) -> pb.Station:
-    return pb.Station(
-        station_id=found.station_id,
-        provider=found.provider,
-        name=found.name,
-        agency=found.agency,
-        location=Location(lat=found.lat, lng=found.lng),
-        distance_meters=distance_meters,
-    )
+def _fill_station(message: pb.Station, found: Station, distance_meters: float | None) -> None:
+    message.station_id = found.station_id
+    message.provider = found.provider
+    message.name = found.name
+    message.agency = found.agency
+    message.location.lat = found.lat
+    message.location.lng = found.lng
+    if distance_meters is not None:
+        message.distance_meters = distance_meters
 
 
 def reading(at: Station, found: StoredReading | Correction, sensor_id: str = "") -> pb.Reading:
@@ -95,38 +96,25 @@ def conditions(found: Conditions, place: str) -> pb.CurrentConditions:
         for pollutant in found.pollutants
         for part, meters in zip(pollutant.contributions, pollutant.distances, strict=True)
     }
-    return pb.CurrentConditions(
+    reply = pb.CurrentConditions(
         location=Location(lat=found.lat, lng=found.lng),
         place=place,
         time=timestamp(found.at),
         index=None if found.assessment is None else index(found.assessment),
-        pollutants=[_pollutant_condition(each, found.at, times) for each in found.pollutants],
-        stations=[_station(each, meters) for meters, _, each in sorted(used.values())],
     )
+    # Filled in place: what is made apart is copied into its parent, at each level once.
+    for each in found.pollutants:
+        _add_pollutant(reply, each, found.at, times)
+    for meters, _, at in sorted(used.values()):
+        _fill_station(reply.stations.add(), at, meters)
+    return reply
 
 
-def _pollutant_condition(
-    found: PollutantCondition, at: datetime, times: dict[datetime, Timestamp]
-) -> pb.PollutantCondition:
+def _add_pollutant(
+    reply: pb.CurrentConditions, found: PollutantCondition, at: datetime, times: dict[datetime, Timestamp]
+) -> None:
     estimate, parts = found.estimate, found.contributions
-    contributions = []
-    for part, weight, meters in zip(parts, estimate.weights, found.distances, strict=True):
-        # Most stations report for the same hour.
-        time = times.get(part.time)
-        if time is None:
-            time = times[part.time] = timestamp(part.time)
-        contributions.append(
-            pb.Contribution(
-                station_id=part.station.station_id,
-                weight=weight,
-                value=part.value,
-                basis=_basis(part.basis),
-                time=time,
-                distance_meters=meters,
-                hourly_value=part.hourly_value,
-            )
-        )
-    return pb.PollutantCondition(
+    condition = reply.pollutants.add(
         pollutant=_pollutant(found.pollutant),
         concentration=estimate.value,
         unit=_unit(USUAL_UNITS[found.pollutant]),
@@ -136,8 +124,21 @@ def _pollutant_condition(
         interval_low=estimate.low,
         interval_high=estimate.high,
         age_seconds=(at - min([part.time for part in parts])).total_seconds(),
-        contributions=contributions,
     )
+    for part, weight, meters in zip(parts, estimate.weights, found.distances, strict=True):
+        # Most stations report for the same hour.
+        time = times.get(part.time)
+        if time is None:
+            time = times[part.time] = timestamp(part.time)
+        condition.contributions.add(
+            station_id=part.station.station_id,
+            weight=weight,
+            value=part.value,
+            basis=_basis(part.basis),
+            time=time,
+            distance_meters=meters,
+            hourly_value=part.hourly_value,
+        )
 
 
 def index(found: Assessment) -> pb.AirQualityIndex:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
-from airquality.conditions import NearestReporter, explain_absence
+from airquality.absence import NearestReporter, explain_absence
 from airquality.forecast import simple
 from airquality.forecast.boosting import HORIZONS
 from airquality.forecast.draw import BASE_AGE_HOURS
