@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -65,21 +66,26 @@ class _Layer:
     """Stations of one quality, as arrays."""
 
     def __init__(self, parts: Sequence[Contribution]) -> None:
+        # By the last coordinate, as `estimate_at` wants them.
         places = positions([each.station.lat for each in parts], [each.station.lng for each in parts])
         order = np.argsort(places[:, 2])
         self.parts = [parts[place] for place in order.tolist()]
         self.values = np.array([each.value for each in self.parts], dtype=np.float64)
         self.places = places[order]
-        self.tree = cKDTree(self.places)
 
-    def near(self, place: Floats, count: int, reach_meters: float) -> tuple[Floats, Ints]:
-        """Returns distances over the ground of the nearest stations and their numbers, (…, count), ascending.
+    @cached_property
+    def tree(self) -> cKDTree:
+        """The same places to be found by many others at once; most surfaces are only asked about single ones."""
+        return cKDTree(self.places)
+
+    def near(self, places: Floats, count: int, reach_meters: float) -> tuple[Floats, Ints]:
+        """Returns distances over the ground of the stations nearest to each of n places and their numbers, (n, count).
 
         Where there are fewer the distance is infinite and the number that of the last station.
         """
         # A number is looked up faster than a range, but of one station makes no array.
         wanted = count if count > 1 else [1]
-        distances, found = self.tree.query(place, k=wanted, distance_upper_bound=reach_meters)
+        distances, found = self.tree.query(places, k=wanted, distance_upper_bound=reach_meters)
         return along_the_ground(np.asarray(distances)), np.minimum(np.asarray(found), len(self.parts) - 1)
 
 
