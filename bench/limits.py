@@ -51,7 +51,7 @@ def rows(mesh: Mesh) -> Iterator[Row]:
 
 
 def _hop(address: str, bare: str) -> Row:
-    """Asks over one connection, as each worker of Envoy does; beside it stands what the bare echo needs here and now."""
+    """Asks as many callers do, none of whom waits for another; beside it stands what the bare echo needs here and now."""
     request = limits_pb2.RateLimitRequest(domain="geomesh")
     entries = request.descriptors.add().entries
     for name, value in FACTS.items():

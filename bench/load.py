@@ -70,7 +70,8 @@ def ghz(
 
 def h2load_rest(url: str, *, seconds: float, headers: dict[str, str] | None = None) -> Load:
     """Gets a URL over HTTP/1.1 for a while, as most REST clients do."""
-    return _h2load([url, "--h1"], seconds=seconds, headers=headers or {}, clients=IN_FLIGHT)
+    lasting = ["--duration", str(round(seconds)), "--clients", str(IN_FLIGHT)]
+    return _h2load([url, "--h1", *lasting], headers or {})
 
 
 def h2load_grpc(
@@ -90,30 +91,32 @@ def h2load_grpc(
         request: What is sent each time.
         seconds: For how long.
         headers: Sent with each.
-        per_second: Calls at most in a second, over one connection, whose times are told; 0 for as many as are answered.
+        per_second: Calls in a second, a hundred clients', whose times are told; 0 for as many as are answered.
     """
     body = request.SerializeToString()
     with tempfile.NamedTemporaryFile() as file:
         file.write(struct.pack(">BI", 0, len(body)) + body)
         file.flush()
         # A deadline, as every client should send and ghz and Envoy do.
-        grpc_headers = {"content-type": "application/grpc", "te": "trailers", "grpc-timeout": "20S"}
-        arguments = [f"http://{address}{method}", "--data", file.name, "--max-concurrent-streams", str(IN_FLIGHT // 4)]
-        grpc_headers |= headers or {}
+        grpc_headers = {"content-type": "application/grpc", "te": "trailers", "grpc-timeout": "20S"} | (headers or {})
+        arguments = [f"http://{address}{method}", "--data", file.name]
         if not per_second:
-            return _h2load(arguments, seconds=seconds, headers=grpc_headers, clients=4)
+            lasting = ["--duration", str(round(seconds)), "--clients", "4"]
+            return _h2load([*arguments, *lasting, "--max-concurrent-streams", str(IN_FLIGHT // 4)], grpc_headers)
         with tempfile.NamedTemporaryFile("r") as log:
-            timed = ["--rps", str(per_second), "--log-file", log.name]
-            found = _h2load(arguments + timed, seconds=seconds, headers=grpc_headers, clients=1)
+            # A client sends what is due every 10 ms at once: one alone would come in bursts. A hundred that begin a
+            # millisecond after one another are as independent callers are.
+            paced = ["--requests", str(round(per_second * seconds)), "--clients", "100", "--rps", str(per_second / 100)]
+            begun = ["--rate", "1", "--rate-period", "1ms", "--log-file", log.name]
+            found = _h2load([*arguments, *paced, *begun], grpc_headers)
             # When it began, the status, and the microseconds until its end.
             centiles = statistics.quantiles((int(line.split("\t")[2]) / 1000 for line in log), n=100)
         return replace(found, p50_ms=centiles[49], p99_ms=centiles[98])
 
 
-def _h2load(arguments: list[str], *, seconds: float, headers: dict[str, str], clients: int) -> Load:
+def _h2load(arguments: list[str], headers: dict[str, str]) -> Load:
     named = [part for name, value in headers.items() for part in ("--header", f"{name}: {value}")]
-    command = [binary("h2load"), "--clients", str(clients), "--duration", str(round(seconds)), *named, *arguments]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    output = subprocess.run([binary("h2load"), *named, *arguments], check=True, capture_output=True, text=True).stdout
     counts = re.search(r"requests: .* (\d+) succeeded, (\d+) failed", output)
     statuses = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
     rate = re.search(r"finished in .*, ([\d.]+) req/s", output)
