@@ -96,6 +96,14 @@ async def test_what_an_event_tells_is_the_air_now_without_the_store(operator: Ca
     await until(operator, 90.0)
 
 
+async def test_every_station_that_only_events_told_of_is_listed(operator: Caller, events: Events) -> None:
+    events.tell(told(35.0, station_id="west", lng=-100.1), told(35.0, station_id="east", lng=-99.8))
+    found = await until(operator, 35.0)
+    assert [each.station_id for each in found.pollutants[0].contributions] == ["west", "east"]
+    assert [each.station_id for each in found.stations] == ["west", "east"]
+    assert found.stations[0].distance_meters == found.pollutants[0].contributions[0].distance_meters
+
+
 async def test_the_present_is_read_from_the_store_before_any_event(operator: Caller) -> None:
     await operator.register(station())
     await operator.ingest(fresh(35.0))

@@ -92,7 +92,7 @@ def conditions(found: Conditions, place: str) -> pb.CurrentConditions:
     """Returns the air at a place."""
     times: dict[datetime, Timestamp] = {}
     used = {
-        part.station.id: (meters, part.station.station_id, part.station)
+        part.station: meters
         for pollutant in found.pollutants
         for part, meters in zip(pollutant.contributions, pollutant.distances, strict=True)
     }
@@ -105,7 +105,7 @@ def conditions(found: Conditions, place: str) -> pb.CurrentConditions:
     # Filled in place: what is made apart is copied into its parent, at each level once.
     for each in found.pollutants:
         _add_pollutant(reply, each, found.at, times)
-    for meters, _, at in sorted(used.values()):
+    for at, meters in sorted(used.items(), key=lambda each: (each[1], each[0].station_id)):
         _fill_station(reply.stations.add(), at, meters)
     return reply
 
