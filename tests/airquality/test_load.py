@@ -13,7 +13,7 @@ from typing import TypeAlias
 import asyncpg
 import pytest
 
-from airquality.conditions import CurrentConditions
+from airquality.conditions import CurrentConditions, Question
 from airquality.load import LICENCE, TABLES, read_sites
 from airquality.repository import AirQualityRepository
 from airquality.standards import standard_of
@@ -177,7 +177,7 @@ async def test_at_every_station_the_index_is_the_official_one(
                 continue
             at = datetime.fromisoformat(utc).replace(tzinfo=UTC)
             place = places[f"airnow-{own_id}"]
-            found = await conditions.at("public", place.lat, place.lng, at, standard=standard, version=version)
+            found = await conditions.at(Question("public", place.lat, place.lng, at, standard, version))
             assert found.assessment is not None
             (value,) = (each.value for each in found.assessment.sub_indices if each.pollutant is table.pollutant)
             assert value == float(official)

@@ -4,20 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Final, Protocol
+from typing import NamedTuple, Protocol
 
 from airquality.absence import NearestReporter, explain_absence
 from airquality.assessment import Assessment, assess_place
 from airquality.contributions import NO_RULE, Report, Wanted, contribution_of, counts, wanted_of
 from airquality.index import has_table
-from airquality.interpolation import REACH_METERS, Floats, position
+from airquality.interpolation import REACH_METERS, position
 from airquality.overall import NAMES, describe
 from airquality.standards import Standard, Version
 from airquality.surface import PollutantCondition, Surface
 from airquality.units import Pollutant
 from meshkit.errors import InvalidInput, NotFound, Reason
-
-_HOUR_SECONDS: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +27,30 @@ class Conditions:
     at: datetime
     assessment: Assessment | None
     pollutants: tuple[PollutantCondition, ...]
+
+
+class Question(NamedTuple):
+    """Which air is asked about.
+
+    Attributes:
+        tenant: Whose own stations count beside the public ones.
+        lat: Latitude in degrees.
+        lng: Longitude in degrees.
+        at: The moment.
+        standard: The index.
+        version: The place in its versions of the one to use.
+        radius_meters: How far the nearest station may be; None for the setting.
+        is_now: Whether the moment is the present, which need not be asked of the store.
+    """
+
+    tenant: str
+    lat: float
+    lng: float
+    at: datetime
+    standard: Standard
+    version: int
+    radius_meters: float | None = None
+    is_now: bool = False
 
 
 class ConditionStore(Protocol):
@@ -84,81 +106,45 @@ class CurrentConditions:
         self._radius_meters = radius_meters
         self._latest = latest
 
-    def now(
-        self,
-        tenant: str,
-        lat: float,
-        lng: float,
-        now: datetime,
-        *,
-        standard: Standard,
-        version: int,
-        radius_meters: float | None = None,
-    ) -> Conditions | None:
-        """Returns what `at` says of the present, without waiting; None where the store must be asked.
-
-        Args:
-            tenant: As of `at`, as all others.
-            lat: Latitude in degrees.
-            lng: Longitude in degrees.
-            now: The moment.
-            standard: The index.
-            version: The place in its versions of the one to use.
-            radius_meters: How far the nearest station may be.
-        """
-        held = None if self._latest is None else self._latest.held(tenant, standard, version, now)
-        pollutants = _found(held or (), position(lat, lng), radius_meters or self._radius_meters)
-        if not pollutants:
+    def now(self, asked: Question) -> Conditions | None:
+        """Returns what `at` says of the present, without waiting; None where the store must be asked."""
+        if self._latest is None:
             return None
-        return Conditions(lat, lng, now, _assess(standard, version, pollutants), pollutants)
+        held = self._latest.held(asked.tenant, asked.standard, asked.version, asked.at)
+        return self._answer(asked, held or ())
 
-    async def at(
-        self,
-        tenant: str,
-        lat: float,
-        lng: float,
-        at: datetime,
-        *,
-        standard: Standard,
-        version: int,
-        radius_meters: float | None = None,
-        is_now: bool = False,
-    ) -> Conditions:
+    async def at(self, asked: Question) -> Conditions:
         """Returns the air at a place and moment.
-
-        Args:
-            tenant: Whose own stations count beside the public ones.
-            lat: Latitude in degrees.
-            lng: Longitude in degrees.
-            at: The moment.
-            standard: The index.
-            version: The place in its versions of the one to use.
-            radius_meters: How far the nearest station may be.
-            is_now: Whether the moment is the present, which need not be asked of the store.
 
         Raises:
             NotFound: No station is near enough, or none that is has reported recently enough.
         """
-        radius_meters = radius_meters or self._radius_meters
-        place = position(lat, lng)
-        pollutants: tuple[PollutantCondition, ...] = ()
-        if is_now and self._latest is not None:
+        tenant, lat, lng, at, standard, version, *_ = asked
+        found = None
+        if asked.is_now and self._latest is not None:
             held = await self._latest.surfaces(tenant, standard, version, at)
-            pollutants = _found(held or (), place, radius_meters)
-        if not pollutants:  # what was stored a moment ago may not be held yet
+            found = self._answer(asked, held or ())
+        radius_meters = asked.radius_meters or self._radius_meters
+        if found is None:  # what was stored a moment ago may not be held yet
             reach = max(radius_meters, REACH_METERS)
             chosen = standard.versions[version]
             wanted = wanted_of(chosen)
             reports = await self._store.find_conditions(tenant, lat, lng, at, reach, self._max_age_seconds, wanted)
-            pollutants = _found(surfaces_of(chosen, reports), place, radius_meters)
-        if not pollutants:
+            found = self._answer(asked, surfaces_of(chosen, reports))
+        if found is None:
             nearest = await self._store.find_nearest_reporter(tenant, lat, lng, at)
             raise NotFound(Reason.NO_DATA_NEARBY, explain_absence(nearest, at, radius_meters, self._max_age_seconds))
-        return Conditions(lat, lng, at, _assess(standard, version, pollutants), pollutants)
+        return found
 
-
-def _found(surfaces: Sequence[Surface], place: Floats, radius_meters: float) -> tuple[PollutantCondition, ...]:
-    return tuple(found for each in surfaces if (found := each.at(place, radius_meters)))
+    def _answer(self, asked: Question, surfaces: Sequence[Surface]) -> Conditions | None:
+        """Returns what surfaces make of a place, or None where they say nothing of it."""
+        place, radius_meters = position(asked.lat, asked.lng), asked.radius_meters or self._radius_meters
+        pollutants = tuple(found for each in surfaces if (found := each.at(place, radius_meters)))
+        if not pollutants:
+            return None
+        return Conditions(
+            asked.lat, asked.lng, asked.at, _assess(asked.standard, asked.version, pollutants), pollutants
+        )
 
 
 def check_moment(at: datetime, now: datetime) -> None:

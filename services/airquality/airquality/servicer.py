@@ -8,7 +8,7 @@ from google.api.httpbody_pb2 import HttpBody
 
 from airquality.archive import Archive, CorrectionKey, Key, Place
 from airquality.computing import compute
-from airquality.conditions import CurrentConditions, check_moment, explain_no_index
+from airquality.conditions import CurrentConditions, Question, check_moment, explain_no_index
 from airquality.convert import (
     forecasting,
     histories,
@@ -166,39 +166,31 @@ class AirQualityServicer(WatchingServicer):
             return await self._cache.get_or_compute(key, look, ttl_seconds=self._ttl_seconds)
         return await self._replies.get("current", key, look, self._ttl_seconds, look_at_once)
 
-    def _now(self, request: pb.GetCurrentConditionsRequest, tenant: str) -> pb.CurrentConditions | None:
-        """Returns the present at a point from what the process holds, or None where that does not tell."""
-        now, standard = datetime.now(UTC), standard_of(request.index)
-        version = requests.version(standard, request.index_version, now, field="at")
-        radius_meters = request.radius_meters if request.HasField("radius_meters") else None
-        place = request.lat, request.lng
-        found = self._conditions.now(
-            tenant, *place, now, standard=standard, version=version, radius_meters=radius_meters
-        )
-        if found is None or (request.index and found.assessment is None):
-            return None
-        return replies.conditions(found, "")
-
-    async def _current(self, request: pb.GetCurrentConditionsRequest, tenant: str) -> pb.CurrentConditions:
+    def _asked(self, request: pb.GetCurrentConditionsRequest, tenant: str) -> Question:
+        """Returns what is asked, as yet of the point in the request."""
         now = datetime.now(UTC)
         is_now = not request.HasField("at")
         at = now if is_now else requests.moment(request.at, "at")
         check_moment(at, now + self._skew)
         standard = standard_of(request.index)
         version = requests.version(standard, request.index_version, at, field="at")
+        radius_meters = request.radius_meters if request.HasField("radius_meters") else None
+        return Question(tenant, request.lat, request.lng, at, standard, version, radius_meters, is_now)
+
+    def _now(self, request: pb.GetCurrentConditionsRequest, tenant: str) -> pb.CurrentConditions | None:
+        """Returns the present at a point from what the process holds, or None where that does not tell."""
+        found = self._conditions.now(self._asked(request, tenant))
+        if found is None or (request.index and found.assessment is None):
+            return None
+        return replies.conditions(found, "")
+
+    async def _current(self, request: pb.GetCurrentConditionsRequest, tenant: str) -> pb.CurrentConditions:
+        asked = self._asked(request, tenant)
         lat, lng, place = await self._place(request)
-        found = await self._conditions.at(
-            tenant,
-            lat,
-            lng,
-            at,
-            standard=standard,
-            version=version,
-            radius_meters=request.radius_meters if request.HasField("radius_meters") else None,
-            is_now=is_now,
-        )
+        found = await self._conditions.at(asked._replace(lat=lat, lng=lng))
         if request.index and found.assessment is None:
-            raise NotFound(Reason.NO_DATA_NEARBY, explain_no_index(standard, version, found.pollutants))
+            why = explain_no_index(asked.standard, asked.version, found.pollutants)
+            raise NotFound(Reason.NO_DATA_NEARBY, why)
         return replies.conditions(found, place)
 
     async def GetTile(self, request: pb.GetTileRequest, context: "Context") -> HttpBody:
