@@ -76,6 +76,8 @@ fifths within a second. Rows near their target are kept in one run and missed in
 - **FindNearby**: a call takes 1.4 ms of processor time, of which the load generator has 0.37, the service 0.57 and Postgres
   0.47 (below). Two cores then come to about 1,420 a second.
 - **REST with two replicas**: a second process has no core of its own.
+- **IngestReadings against COPY**: 0.30 and 60,000 a second were set for rows alone. Each reading now passes quality control,
+  rollups, and the outbox of events in the same transaction, for which 30,000 is set; COPY of the bare rows does none of it.
 - **EncodeLocation, whole request path**: 0.72 to 0.87 from run to run. What bounds both is the one thread that runs Python:
   it has 0.24 ms for a call, and 0.18 of the echo's; the profile below says where the rest goes.
 - **REST with token check and limits**: 0.44 to 0.63 from run to run. Without them a call takes 0.26 ms of Envoy and 0.38 of
