@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -64,7 +65,7 @@ class Certificates:
         Raises:
             ValueError: One of them cannot be read, or key and certificate are no pair.
         """
-        self._paths = (certificate, key, authorities)
+        self.paths: Final = (certificate, key, authorities)
         self._lock = threading.Lock()
         self._stamp = self._look()
         self._pems = self._read()
@@ -99,26 +100,26 @@ class Certificates:
             _LOG.warning("certificates cannot be used; the ones before stay in use", error=str(error))
             return
         self._stamp = stamp
-        _LOG.info("certificates renewed", certificate=str(self._paths[0]))
+        _LOG.info("certificates renewed", certificate=str(self.paths[0]))
 
     def _look(self) -> tuple[tuple[int, int, int], ...]:
         try:
-            states = [os.stat(path) for path in self._paths]  # noqa: PTH116 -- a third of the cost, on a call's path
+            states = [os.stat(path) for path in self.paths]  # noqa: PTH116 -- a third of the cost, on a call's path
         except OSError as error:
             raise ValueError(str(error)) from None
         return tuple((each.st_mtime_ns, each.st_ino, each.st_size) for each in states)
 
     def _read(self) -> Pems:
         try:
-            pems = Pems(*(path.read_bytes() for path in self._paths))
+            pems = Pems(*(path.read_bytes() for path in self.paths))
         except OSError as error:
             raise ValueError(str(error)) from None
-        chain = _parsed(self._paths[0], x509.load_pem_x509_certificates, pems.certificate)
-        key = _parsed(self._paths[1], lambda pem: load_pem_private_key(pem, password=None), pems.key)
-        _parsed(self._paths[2], x509.load_pem_x509_certificates, pems.authorities)
+        chain = _parsed(self.paths[0], x509.load_pem_x509_certificates, pems.certificate)
+        key = _parsed(self.paths[1], lambda pem: load_pem_private_key(pem, password=None), pems.key)
+        _parsed(self.paths[2], x509.load_pem_x509_certificates, pems.authorities)
         form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         if chain[0].public_key().public_bytes(*form) != key.public_key().public_bytes(*form):
-            raise ValueError(f"{self._paths[1]} is not the key of {self._paths[0]}")
+            raise ValueError(f"{self.paths[1]} is not the key of {self.paths[0]}")
         EXPIRES.set(chain[0].not_valid_after_utc.timestamp())
         return pems
 
@@ -151,6 +152,37 @@ def server_credentials(certificates: Certificates) -> grpc.ServerCredentials:
 
 def _server_configuration(pems: Pems) -> grpc.ServerCertificateConfiguration:
     return grpc.ssl_server_certificate_configuration([(pems.key, pems.certificate)], pems.authorities)
+
+
+def server_context(certificates: Certificates) -> ssl.SSLContext:
+    """Returns what `server_credentials` returns, for servers other than gRPC's that speak HTTP/2 through asyncio."""
+    made_of, newest = certificates.current(), _server_context(certificates)
+
+    def renew(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        nonlocal made_of, newest
+        now = certificates.current()
+        if now is not made_of:
+            try:
+                made_of, newest = now, _server_context(certificates)
+            except (OSError, ssl.SSLError) as error:  # they are being replaced this very moment
+                _LOG.warning("certificates cannot be used; the ones before stay in use", error=str(error))
+        connection.context = newest
+
+    first = _server_context(certificates)
+    # Python calls it at each handshake, also where the client names no server.
+    first.sni_callback = renew
+    return first
+
+
+def _server_context(certificates: Certificates) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["h2"])
+    certificate, key, authorities = certificates.paths
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(authorities)
+    return context
 
 
 def channel(
@@ -252,15 +284,29 @@ class _Callable:
         return self._call(*arguments, **options)
 
 
-def peer_check(settings: ServiceSettings) -> Callable[[grpc.aio.ServicerContext[Any, Any]], str | None] | None:
-    """Returns what tells who calls and may not, by the names in its certificate; None where every peer may."""
+def allowed_peers(settings: ServiceSettings) -> frozenset[str] | None:
+    """Returns the names of the processes that may call, as their certificates have them; None where every peer may."""
     if not (settings.tls_peers and settings.tls_certificate_path):
         return None
-    allowed = frozenset(mesh_name(peer).encode() for peer in settings.tls_peers)
+    return frozenset(mesh_name(peer) for peer in settings.tls_peers)
+
+
+def names_of_peer(transport: asyncio.BaseTransport) -> tuple[str, ...]:
+    """Returns the DNS names in the certificate of whoever is at the other end; none without one."""
+    certificate = transport.get_extra_info("peercert") or {}
+    return tuple(name for kind, name in certificate.get("subjectAltName", ()) if kind == "DNS")
+
+
+def peer_check(settings: ServiceSettings) -> Callable[[grpc.aio.ServicerContext[Any, Any]], str | None] | None:
+    """Returns what tells who calls and may not, by the names in its certificate; None where every peer may."""
+    allowed = allowed_peers(settings)
+    if allowed is None:
+        return None
 
     @lru_cache(maxsize=_REMEMBERED_PEERS)
     def names_of(names: tuple[bytes, ...]) -> str | None:
-        return None if allowed.intersection(names) else ", ".join(each.decode("ascii", "replace") for each in names)
+        said = [each.decode("ascii", "replace") for each in names]
+        return None if allowed.intersection(said) else ", ".join(said)
 
     def refused(context: grpc.aio.ServicerContext[Any, Any]) -> str | None:
         return names_of(tuple(context.auth_context().get(_SAN_KEY, ())))

@@ -1,6 +1,9 @@
 """Who may ask the limits service: Envoy alone, which proves that it is the edge. Whoever may ask can use up anybody's limit."""
 
+import asyncio
+import contextlib
 import datetime as dt
+import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -35,8 +38,8 @@ def settings(certs: Path, port: int, name: str = "limits") -> Settings:
     )
 
 
-async def echoed(request: bytes) -> bytes:
-    return request
+def echoed(request: bytes, reply: Callable[[bytes], None]) -> None:
+    reply(request)
 
 
 @pytest.fixture
@@ -122,6 +125,31 @@ async def test_an_edge_whose_certificate_expired_gets_no_connection(tmp_path: Pa
         await listener.close()
 
 
+async def shown(address: str, certs: Path) -> str:
+    """Returns the serial number of the certificate that is shown to the edge."""
+    context = ssl.create_default_context(cafile=certs / "ca.pem")
+    context.load_cert_chain(certs / "edge.pem", certs / "edge-key.pem")
+    host, port = address.split(":")
+    _, writer = await asyncio.open_connection(host, int(port), ssl=context, server_hostname=mesh_name("limits"))
+    serial: str = writer.get_extra_info("peercert")["serialNumber"]
+    writer.close()
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        await writer.wait_closed()
+    return serial
+
+
 async def test_a_renewed_certificate_is_shown_without_a_restart(address: str, certs: Path) -> None:
+    before = await shown(address, certs)
     issue(certs, subjects(["limits", "geocoder"]), renew=True)
+    async with asyncio.timeout(10):
+        while await shown(address, certs) == before:  # noqa: ASYNC110 -- asked, not told
+            await asyncio.sleep(0.1)
     assert await asked(connect(address, "limits", certificates(certs, "edge"), options=[])) == b"question"
+
+
+async def test_half_of_a_new_pair_changes_nothing(address: str, certs: Path, tmp_path: Path) -> None:
+    before = await shown(address, certs)
+    issue(tmp_path / "other", subjects(["limits"]))
+    (certs / "limits-key.pem").write_bytes((tmp_path / "other" / "limits-key.pem").read_bytes())
+    await asyncio.sleep(1.2)  # longer than until the files are looked at again
+    assert await shown(address, certs) == before

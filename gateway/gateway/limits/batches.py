@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import hiredis
+import structlog
 from redis.exceptions import NoScriptError, ResponseError
 
 from meshkit.redis import Redis
@@ -18,7 +20,12 @@ _MOST: Final = 100
 """Questions in one run of the script: Redis does nothing else for a millisecond or two."""
 _PATIENCE_SECONDS: Final = 0.5
 
+_LOG: Final = structlog.get_logger(__name__)
+
 Answer = list[int]
+Tell = Callable[[Answer | Exception], None]
+"""Is told the answer to a question, or why there is none: `Unavailable` when Redis does not answer, its own error when it
+refused the question."""
 
 
 def patient_redis(settings: ServiceSettings) -> Redis:
@@ -58,21 +65,14 @@ class Batches:
         self._connection = redis.client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # the package types it so
         # One time limit for a whole run, instead of the driver's for each write and read, which cost as much as they do.
         self._connection.socket_timeout = None
-        self._waiting: deque[tuple[Question, asyncio.Future[Answer]]] = deque()
+        self._waiting: deque[tuple[Question, Tell]] = deque()
         self._asking: asyncio.Task[None] | None = None
 
-    async def ask(self, question: Question) -> Answer:
-        """Returns the answer to a question.
-
-        Raises:
-            Unavailable: Redis does not answer.
-            redis.RedisError: It refused the question.
-        """
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((question, answer))
+    def ask(self, question: Question, tell: Tell) -> None:
+        """Asks a question. Whoever no longer wants the answer is told all the same: it is counted."""
+        self._waiting.append((question, tell))
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask_all())
-        return await answer
 
     async def close(self) -> None:
         """Closes the connection."""
@@ -82,13 +82,16 @@ class Batches:
         try:
             while self._waiting:
                 asked = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST))]
-                replies: Sequence[Answer | Exception]
+                answers: Sequence[Answer | Exception]
                 try:
-                    replies = await self._redis.call(self._answers, [question for question, _ in asked])
+                    answers = await self._redis.call(self._answers, [question for question, _ in asked])
                 except Exception as error:  # noqa: BLE001 -- whatever it is, those who wait must be told
-                    replies = [error] * len(asked)
-                for (_, answer), reply in zip(asked, replies, strict=True):
-                    _settle(answer, reply)
+                    answers = [error] * len(asked)
+                for (_, tell), answer in zip(asked, answers, strict=True):
+                    try:
+                        tell(answer)
+                    except Exception:  # noqa: BLE001 -- the others wait for theirs
+                        _LOG.exception("an answer of Redis's could not be told")
         finally:
             self._asking = None
 
@@ -105,17 +108,9 @@ class Batches:
         return [each if isinstance(each, list) else ResponseError(_text(each)) for each in replies]
 
     async def _run(self, *command: str | int) -> Any:
-        await self._connection.send_command(*command)
+        packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # any number of words, not just one
+        await self._connection.send_packed_command(packed)
         return await self._connection.read_response()
-
-
-def _settle(answer: asyncio.Future[Answer], reply: Answer | Exception) -> None:
-    if answer.done():  # its caller went away
-        return
-    if isinstance(reply, Exception):
-        answer.set_exception(reply)
-    else:
-        answer.set_result(reply)
 
 
 def _text(refusal: bytes) -> str:

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache
 from importlib import resources
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-from redis.exceptions import RedisError
 
-from gateway.limits.batches import Batches, Question
+from gateway.limits.batches import Answer, Batches, Question
 from gateway.limits.plans import Charge, Limit, Plans
 from meshkit.errors import DOMAIN, Reason, Unavailable
 
 SCRIPT: Final = resources.files("gateway.limits").joinpath("window.lua").read_text()
 _REMEMBERED: Final = 16_384
-_TELL_SECONDS: Final = 10.0
+_COMPLAIN_SECONDS: Final = 10.0
 _LOG: Final = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The answer to one request.
 
     Attributes:
@@ -62,33 +60,35 @@ class Limiter:
         """Takes the limits and what asks where they are counted."""
         self._plans = plans
         self._batches = batches
-        self._tell_again_at = 0.0
+        self._complain_again_at = 0.0
         # Nearly every request is of someone who called a moment ago.
         self._prepared = lru_cache(maxsize=_REMEMBERED)(self._prepare)
 
-    async def decide(self, facts: tuple[tuple[str, str], ...]) -> Decision | None:
-        """Counts a request and returns whether it may pass; None when that cannot be told.
+    def decide(self, facts: tuple[tuple[str, str], ...], tell: Callable[[Decision | None], None]) -> None:
+        """Counts a request and tells whether it may pass; None when that cannot be said.
 
         Args:
             facts: What the edge says of it; see :meth:`Plans.charge`.
+            tell: Is told, later.
 
         Raises:
             ValueError: The facts name nobody.
         """
         charge, question = self._prepared(facts)
-        try:
-            allowed, place, most, remaining, reset_ms = await self._batches.ask(question)
-        except Unavailable:  # which meshkit tells aloud
+        self._batches.ask(question, lambda answer: tell(self._decision(charge, answer)))
+
+    def _decision(self, charge: Charge, answer: Answer | Exception) -> Decision | None:
+        if isinstance(answer, Exception):
+            if not isinstance(answer, Unavailable):  # which meshkit tells aloud
+                self._complain(answer)
             return None
-        except RedisError as error:
-            self._tell(error)
-            return None
+        allowed, place, most, remaining, reset_ms = answer
         return Decision(bool(allowed), charge.limits[place - 1], most, remaining, math.ceil(reset_ms / 1000))
 
-    def _tell(self, error: RedisError) -> None:
+    def _complain(self, error: Exception) -> None:
         """Says that Redis answers and does not count, such as one that is full or read-only; not at each call."""
-        if time.monotonic() >= self._tell_again_at:
-            self._tell_again_at = time.monotonic() + _TELL_SECONDS
+        if time.monotonic() >= self._complain_again_at:
+            self._complain_again_at = time.monotonic() + _COMPLAIN_SECONDS
             _LOG.error("Redis refuses to count, calls pass", cause=str(error))
 
     def _prepare(self, facts: tuple[tuple[str, str], ...]) -> tuple[Charge, Question]:
