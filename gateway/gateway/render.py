@@ -102,6 +102,7 @@ def render(contract: Contract, edge: EdgeSettings, clusters: Replicas, descripto
         said_before=_SAID_BEFORE,
         security=_SECURITY | _strict_transport(edge),
         site=Site.load(),
+        oauth=resources.files("gateway").joinpath("oauth.lua").read_text(),
         descriptors=str(descriptors),
         secrets=tls_files.paths(descriptors),
         mesh_name=mesh_name,

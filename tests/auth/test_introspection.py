@@ -93,7 +93,7 @@ async def test_discovery_has_the_members_of_the_standard(start: Start) -> None:
         assert dict(await call.initial_metadata())["cache-control"] == "public, max-age=60"
     assert told["issuer"] == "https://geomesh.local"
     assert told["jwks_uri"] == "https://maps.example/.well-known/jwks.json"
-    assert told["token_endpoint"] == "https://maps.example/v1/auth/token"
+    assert told["token_endpoint"] == "https://maps.example/oauth2/token"
     required = {
         "issuer",
         "jwks_uri",

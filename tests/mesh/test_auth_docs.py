@@ -26,6 +26,7 @@ FLOWS = {
     "apiKeys",
     "client_credentials",
     "auth/introspect",
+    "oauth2/token",
     ":suspend",
     "auditEvents?",
     "auditEvents:verify",

@@ -1169,9 +1169,9 @@ class OpenIdConfiguration(_message.Message):
     jwks_uri: _builtins.str
     """Where the public keys are."""
     token_endpoint: _builtins.str
-    """Where programs get access tokens."""
+    """Where libraries for OAuth 2.0 get access tokens. It takes forms; ExchangeToken and RefreshToken take JSON."""
     introspection_endpoint: _builtins.str
-    """Where tokens are looked at."""
+    """Where libraries for OAuth 2.0 look at tokens. It takes forms; IntrospectToken takes JSON."""
     userinfo_endpoint: _builtins.str
     """Where the bearer of an access token is told who they are."""
     end_session_endpoint: _builtins.str
@@ -1184,7 +1184,7 @@ class OpenIdConfiguration(_message.Message):
 
     @_builtins.property
     def token_endpoint_auth_methods_supported(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """How a service account proves itself: by members of the request."""
+        """How a service account proves itself: in the header or by members of the form."""
 
     @_builtins.property
     def response_types_supported(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
