@@ -80,9 +80,6 @@ fifths within a second. Rows near their target are kept in one run and missed in
   rollups, and the outbox of events in the same transaction, for which 30,000 is set; COPY of the bare rows does none of it.
 - **EncodeLocation, whole request path**: 0.72 to 0.87 from run to run. What bounds both is the one thread that runs Python:
   it has 0.24 ms for a call, and 0.18 of the echo's; the profile below says where the rest goes.
-- **REST with token check and limits**: 0.44 to 0.63 from run to run. Without them a call takes 0.26 ms of Envoy and 0.38 of
-  the service; with them 0.43 of Envoy, 0.40 of the service, 0.40 of the limits service, which is nearly what gRPC in Python
-  takes for an empty answer, and 0.07 of Redis, on the same two cores.
 
 ## Where the time of EncodeLocation goes
 

@@ -18,10 +18,9 @@ from meshkit.settings import ServiceSettings
 
 _MOST: Final = 100
 """Questions in one run of the script: Redis does nothing else for a millisecond or two."""
-_MANY: Final = 4
-_GATHER_SECONDS: Final = 0.001
-"""After so many at once there will be more: those who come within this time are asked for together. Calls that come in larger
-groups cost everyone on their way less; who comes alone waits for nobody."""
+_APART_SECONDS: Final = 0.001
+"""Of a run and the one before that was for several: calls that come in larger groups cost everyone on their way less, and who
+comes alone waits for nobody."""
 _PATIENCE_SECONDS: Final = 0.5
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -71,6 +70,8 @@ class Batches:
         self._connection.socket_timeout = None
         self._waiting: deque[tuple[Question, Tell]] = deque()
         self._asking: asyncio.Task[None] | None = None
+        self._asked_at = 0.0
+        self._many = False
 
     def ask(self, question: Question, tell: Tell) -> None:
         """Asks a question. Whoever no longer wants the answer is told all the same: it is counted."""
@@ -85,6 +86,7 @@ class Batches:
     async def _ask_all(self) -> None:
         try:
             while self._waiting:
+                await self._gather()
                 asked = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST))]
                 answers: Sequence[Answer | Exception]
                 try:
@@ -96,10 +98,15 @@ class Batches:
                         tell(answer)
                     except Exception:  # noqa: BLE001 -- the others wait for theirs
                         _LOG.exception("an answer of Redis's could not be told")
-                if len(asked) >= _MANY:
-                    await asyncio.sleep(_GATHER_SECONDS)
         finally:
             self._asking = None
+
+    async def _gather(self) -> None:
+        """Waits for more questions, unless the last run was long ago or for one alone."""
+        clock = asyncio.get_running_loop().time
+        if self._many and (left_seconds := self._asked_at + _APART_SECONDS - clock()) > 0:
+            await asyncio.sleep(left_seconds)
+        self._many, self._asked_at = len(self._waiting) > 1, clock()
 
     async def _answers(self, questions: Sequence[Question]) -> list[Answer | Exception]:
         keys = [key for each in questions for key in each.keys]
