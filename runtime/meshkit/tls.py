@@ -179,6 +179,7 @@ def _server_context(certificates: Certificates) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
     context.set_alpn_protocols(["h2"])
+    context.num_tickets = 0  # who comes back proves anew who they are
     certificate, key, authorities = certificates.paths
     context.load_cert_chain(certificate, key)
     context.load_verify_locations(authorities)
