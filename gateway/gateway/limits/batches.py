@@ -31,13 +31,13 @@ Tell = Callable[[Answer | Exception], None]
 refused the question."""
 
 
-def patient_redis(settings: ServiceSettings) -> Redis:
+def patient_redis(settings: ServiceSettings, *, patience_seconds: float = _PATIENCE_SECONDS) -> Redis:
     """Returns the Redis that counts.
 
     It is waited for longer than a cache would be, since what is not counted passes: a process that is too busy to read an
     answer would take it for late. It is left alone sooner, too: every call waits for it.
     """
-    return Redis(settings, timeout_seconds=_PATIENCE_SECONDS, failures=2)
+    return Redis(settings, timeout_seconds=patience_seconds, failures=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,9 @@ class Batches:
     cost more than the run; see docs/limits.md.
     """
 
-    def __init__(self, redis: Redis, script: str) -> None:
-        """Takes where to run what."""
+    def __init__(self, redis: Redis, script: str, *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
+        """Takes where to run what, and how long a run may take."""
+        self._patience_seconds = patience_seconds
         self._redis = redis
         self._script = script
         self._sha = hashlib.sha1(script.encode()).hexdigest()  # noqa: S324 -- Redis's name for a script
@@ -111,13 +112,13 @@ class Batches:
     async def _answers(self, questions: Sequence[Question]) -> list[Answer | Exception]:
         keys = [key for each in questions for key in each.keys]
         arguments = [word for each in questions for word in (len(each.keys), *each.arguments)]
-        command = ("EVALSHA", self._sha, len(keys), *keys, *arguments)
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        words = (len(keys), *keys, *arguments)
+        async with asyncio.timeout(self._patience_seconds):
             try:
-                replies = await self._run(*command)
+                replies = await self._run("EVALSHA", self._sha, *words)
             except NoScriptError:
-                await self._run("SCRIPT", "LOAD", self._script)
-                replies = await self._run(*command)
+                # Learnt and run in one step: between two, another could make Redis forget it again.
+                replies = await self._run("EVAL", self._script, *words)
         return [each if isinstance(each, list) else ResponseError(_text(each)) for each in replies]
 
     async def _run(self, *command: str | int) -> Any:
