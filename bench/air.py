@@ -42,7 +42,7 @@ def conditions(mesh: Mesh) -> Iterator[Row]:
     ours, limit = in_turn(service, lambda: uvloop.run(_raw(mesh, places)))
     yield ratio("GetCurrentConditions, random points / the same SQL on raw asyncpg", ours, limit, "/s", 0.40)
 
-    with echo() as bare:
+    with echo(mesh) as bare:
         at = datetime(2020, 8, 20, 2, tzinfo=UTC)
         hot = pb.GetCurrentConditionsRequest(lat=37.77, lng=-122.42)
         hot.at.FromDatetime(at)

@@ -45,7 +45,7 @@ def present(mesh: Mesh) -> Iterator[Row]:
             per_second=per_second,
         )
 
-    with echo() as bare:
+    with echo(mesh) as bare:
 
         def nothing() -> float:
             message = {"lat": 37.77, "lng": -122.42, "resolution": [9]}

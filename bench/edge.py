@@ -20,7 +20,7 @@ def request_path(mesh: Mesh) -> Iterator[Row]:
     message = pb.EncodeLocationRequest(lat=LAT, lng=LNG, resolution=[9])
     # h2load counts replies and does not look into them; ghz does.
     ghz(mesh.address("spatial-index"), METHOD, REQUEST, protoset=mesh.protoset, seconds=1, metadata=mesh.metadata)
-    with echo() as limit:
+    with echo(mesh) as limit:
 
         def rate(address: str) -> float:
             return h2load_grpc(address, PATH, message, seconds=SECONDS, headers=mesh.metadata).per_second

@@ -45,7 +45,7 @@ def rows(mesh: Mesh) -> Iterator[Row]:
     yield ratio(
         "EncodeLocation as REST with token check, local and global limits / without", limited, free, "req/s", 0.60
     )
-    with echo() as bare:
+    with echo(mesh) as bare:
         yield _hop(f"127.0.0.1:{mesh.stack.ports.counting(0)}", bare)
 
 
@@ -68,11 +68,7 @@ def _hop(address: str, bare: str) -> Row:
 
 @contextmanager
 def _limited_edge(mesh: Mesh) -> Iterator[str]:
-    """Starts a second Envoy before the same services, with limits, and yields its URL.
-
-    The stack's supervisor starts it, like the one that it is measured against: Linux divides the processor's time among
-    sessions before it does among processes, so that one which the bench had started would be served differently.
-    """
+    """Starts a second Envoy before the same services, with limits, and yields its URL."""
     stack = mesh.stack
     configuration = stack.run / "envoy-with-limits" / "envoy.yaml"
     configuration.parent.mkdir(exist_ok=True)
@@ -80,16 +76,10 @@ def _limited_edge(mesh: Mesh) -> Iterator[str]:
     subprocess.run([sys.executable, "-m", "gateway.render", "--out", str(configuration)], env=variables, check=True)
     edge = stack.envoy()
     command = [str(configuration) if part == str(stack.envoy_configuration) else part for part in edge.command]
-    limited = replace(edge, name="envoy-with-limits", command=command)
-    programs = [*stack.stores(), *stack.services(), edge]
-    stack.supervisor.apply([*programs, limited])
-    stack.supervisor.start([limited.name])
     url = f"http://127.0.0.1:{LIMITED['GEOMESH_EDGE_PORT']}"
-    try:
+    with mesh.beside(replace(edge, name="envoy-with-limits", command=command)):
         _wait_until_counting(url, mesh)
         yield url
-    finally:
-        stack.supervisor.apply(programs)
 
 
 def _wait_until_counting(url: str, mesh: Mesh) -> None:

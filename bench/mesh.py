@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import httpx
 from geomesh_local.ports import PortPlan
 from geomesh_local.stack import CHECKOUT, Stack
 from geomesh_local.stores import locked
+from geomesh_local.supervisor import Program
 from geomesh_local.up import up
 
 RUN = CHECKOUT / ".run" / "bench"
@@ -61,6 +61,22 @@ class Mesh:
         """What every measured call carries: a token, and a trace that is not sampled."""
         return {"authorization": f"Bearer {self.token}", "traceparent": UNSAMPLED_TRACE}
 
+    @contextmanager
+    def beside(self, program: Program) -> Iterator[None]:
+        """Runs one more program beside the services, so that it can be compared with them or with Envoy.
+
+        The stack's supervisor starts it, as it did those: Linux divides the processor's time among sessions before it does
+        among processes, so that one which the bench had started would be served differently.
+        """
+        supervisor = self.stack.supervisor
+        programs = [*self.stack.stores(), *self.stack.services(), self.stack.envoy()]
+        supervisor.apply([*programs, program])
+        supervisor.start([program.name])
+        try:
+            yield
+        finally:
+            supervisor.apply(programs)
+
     @cached_property
     def protoset(self) -> Path:
         """The descriptor set for ghz."""
@@ -92,17 +108,14 @@ def mesh(replicas: int = 1, **settings: str) -> Iterator[Mesh]:
 
 
 @contextmanager
-def echo(port: int = 21_090) -> Iterator[str]:
-    """Starts the bare echo server and yields its address."""
-    process = subprocess.Popen([sys.executable, Path(__file__).with_name("echo.py"), str(port)])
+def echo(mesh: Mesh, port: int = 21_090) -> Iterator[str]:
+    """Starts the bare echo server beside the services and yields its address."""
+    command = [sys.executable, str(Path(__file__).with_name("echo.py")), str(port)]
     address = f"127.0.0.1:{port}"
-    try:
+    with mesh.beside(Program("bare-echo", command, CHECKOUT)):
         with grpc.insecure_channel(address) as channel:
             grpc.channel_ready_future(channel).result(timeout=20)
         yield address
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def settle(seconds: float = 10.0) -> None:

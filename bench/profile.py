@@ -36,7 +36,7 @@ def request_path(mesh: Mesh) -> str:
     """Returns in Markdown what a request costs beside the bare echo, and how py-spy's samples of the process fall."""
     ours = _listener(mesh.stack.ports.grpc("spatial-index", 0))
     cost = _cpu_microseconds(ours, mesh.address("spatial-index"), mesh.metadata)
-    with echo() as address:
+    with echo(mesh) as address:
         bare = _cpu_microseconds(_listener(int(address.rpartition(":")[2])), address, mesh.metadata)
     with tempfile.NamedTemporaryFile() as samples, ThreadPoolExecutor(1) as pool:
         load = pool.submit(_load, mesh.address("spatial-index"), mesh.metadata, _SECONDS + 2)
