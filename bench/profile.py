@@ -22,6 +22,7 @@ _RATE = 250
 # The first that stands anywhere in a sample's stack owns it.
 _OWNERS = (
     ("metrics", "prometheus_client/"),
+    ("validation", "meshkit/glance.py"),
     ("validation", "meshkit/validation.py"),
     ("authentication and authorization", "meshkit/tokens.py"),
     ("the handler", "spatial_index/servicer.py"),

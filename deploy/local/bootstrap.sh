@@ -26,7 +26,7 @@ is_new_enough() {
 }
 
 # Prints the second Python, the distribution's, in the place of one that was compiled without optimizing for what it runs,
-# as tools that compile Python at home do by default: the services answer a quarter more calls; see docs/decisions.md.
+# as tools that compile Python at home do by default: the services answer a tenth more calls; see docs/decisions.md.
 faster_of() {
   if [ "$1" != "$2" ] && ! is_optimized "$1" && is_new_enough "$2" && can_make_virtualenvs "$2"; then
     echo "$2"

@@ -16,7 +16,7 @@ from geomesh_local.accounts import remove_data_folder
 from geomesh_local.errors import StackError
 from geomesh_local.ports import PortPlan
 from geomesh_local.stack import Stack
-from geomesh_local.stores import end_strays, locked, start_stores
+from geomesh_local.stores import end_strays, locked, migrate_database, start_stores
 
 FIRST_PORT = 28_000 + os.getpid() % 7 * 500  # another session may look for free ports at the same moment
 
@@ -138,6 +138,14 @@ async def test_shows_the_log_of_a_store_that_does_not_start(stack: Stack) -> Non
     (stack.postgres.data / "global" / "pg_control").unlink()
     with pytest.raises(StackError, match="could not find the database system"):
         await start_stores(stack)
+
+
+async def test_says_in_plain_words_what_postgres_could_not_do(stack: Stack) -> None:
+    with pytest.raises(StackError, match=r"migrate the database geomesh: .*Connect call failed"):
+        await migrate_database(stack)
+    await start_stores(stack)
+    with pytest.raises(StackError, match='migrate the database ge"o: unterminated quoted identifier'):
+        await migrate_database(stack, database='ge"o')
 
 
 async def test_runs_in_a_folder_whose_path_no_socket_could_have(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 
+import asyncpg
 import psutil
 import redis
 import redis.asyncio
@@ -119,13 +120,15 @@ async def migrate_database(stack: Stack, database: str = DATABASE, services: Ite
         services: Whose schemas; None means every installed service's.
 
     Raises:
-        StackError: if a migration fails.
+        StackError: if a migration fails, or Postgres does not do what it is asked, e.g. for want of space.
     """
-    await create_database(stack.admin_dsn("postgres"), database)
     environment = stack.setup_environment(database)
     try:
+        await create_database(stack.admin_dsn("postgres"), database)
         chosen = installed_services() if services is None else services
         await migrate(stack.admin_dsn(database), [Target.from_environment(name, environment) for name in chosen])
     except MigrationError as error:
         raise StackError(str(error)) from error
+    except (asyncpg.PostgresError, OSError) as error:
+        raise StackError(f"Postgres could not make or migrate the database {database}: {error}") from error
     sys.stdout.flush()
