@@ -1,6 +1,7 @@
 """Passwords are hashed at a known cost, and never more of them than the machine can bear."""
 
 import asyncio
+import threading
 import unicodedata
 
 import pytest
@@ -56,12 +57,19 @@ async def test_the_event_loop_goes_on_meanwhile() -> None:
 
 
 async def test_refuses_what_fits_neither_threads_nor_queue() -> None:
-    passwords = cheap(threads=1, waiting=2)
-    results = await asyncio.gather(*(passwords.hash("correct horse") for _ in range(10)), return_exceptions=True)
-    refused = [result for result in results if isinstance(result, ResourceExhausted)]
-    assert len(refused) == 7
-    assert refused[0].reason is Reason.OVERLOADED
-    assert refused[0].retry_after_seconds > 0
+    passwords, released = cheap(threads=1, waiting=2), threading.Event()
+    try:
+        calls = [asyncio.create_task(passwords.run(released.wait)) for _ in range(10)]
+        refused, waiting = await asyncio.wait(calls, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        released.set()
+    assert (len(refused), len(waiting)) == (7, 3)
+    for each in refused:
+        error = each.exception()
+        assert isinstance(error, ResourceExhausted)
+        assert error.reason is Reason.OVERLOADED
+        assert error.retry_after_seconds > 0
+    assert await asyncio.gather(*waiting) == [True] * 3
     await passwords.hash("and is well again")
 
 

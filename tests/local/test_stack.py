@@ -111,8 +111,9 @@ async def test_clean_ends_also_what_a_measurement_left_running(stack: Stack, mon
 async def test_starts_a_crashed_program_again(stack: Stack) -> None:
     await start_stores(stack)
     before = pids(stack)["redis"]
+    crashed = psutil.Process(before)
     os.kill(before, signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(before)] if psutil.pid_exists(before) else [], timeout=10)
+    psutil.wait_procs([crashed], timeout=10)
     await start_stores(stack)
     assert pids(stack)["redis"] not in {0, before}
 
