@@ -240,7 +240,7 @@ class Connections:
                     self._sweeper = loop.call_at(ends_at, self._sweep)
                     return
                 moved = self._returns > returns_before
-                waiting.set_exception(self._overloaded() if moved else self._unavailable(None))
+                waiting.set_exception(self._overloaded() if moved else self._unavailable(self._why_none()))
             self._waiting.popleft()
 
     def _fail_waiting(self, error: Callable[[], MeshError]) -> None:
@@ -251,6 +251,10 @@ class Connections:
 
     def _overloaded(self) -> ResourceExhausted:
         return ResourceExhausted(Reason.OVERLOADED, "too many calls wait for the database", retry_after_seconds=1.0)
+
+    def _why_none(self) -> BaseException | None:
+        """Returns why nobody got a connection: none could be opened, or, None, none of the open ones came back."""
+        return None if self._all else TimeoutError("no connection was open within the time that a call waits")
 
     def _unavailable(self, cause: BaseException | None) -> Unavailable:
         error = Unavailable(f"{self._dependency} does not answer", dependency=self._dependency)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -269,6 +270,28 @@ async def test_nobody_of_many_waits_longer_and_later_callers_know_at_once(
                 assert await caller.outcome() is _UNAVAILABLE
                 times.append(time.monotonic() - started)
             assert sorted(times)[len(times) // 2] < 0.05, "the breaker answers for Postgres"
+        finally:
+            await _bring_back(postgres)
+
+
+@_OUTAGES
+async def test_of_a_long_outage_only_probes_wait(
+    serve: Serve, postgres: Server, end: Callable[[Server], Awaitable[None]]
+) -> None:
+    """A probe that got no connection says of Postgres that it is gone; else each caller would be the next probe."""
+    async with serve() as caller:
+        await end(postgres)
+        try:
+            await until(caller.is_in("DOWN"), _KNOWN_SECONDS + 0.5)
+            times = []
+            ends_at = time.monotonic() + 5.0
+            while time.monotonic() < ends_at:
+                started = time.monotonic()
+                assert await caller.outcome() is _UNAVAILABLE
+                times.append(time.monotonic() - started)
+                await asyncio.sleep(0.02)
+            waited = [seconds >= 0.5 for seconds in times]
+            assert not any(each and after for each, after in pairwise(waited)), "one waited right after another"
         finally:
             await _bring_back(postgres)
 
