@@ -29,7 +29,9 @@ a method that a path does not take with 405, headers and a path of more than 32 
 stream), and a body that does not arrive in time with 408.
 
 **Signing in.** What is public can be read without a token. For the rest `POST /v1/auth/login` gives an access token, which \
-goes into the header `authorization: Bearer …`, and a refresh token for the next one.
+goes into the header `authorization: Bearer …`, and a refresh token for the next one. Programs have an API key or a service \
+account instead, and `POST /v1/auth/token`. Libraries for OAuth 2.0 find the same under `/.well-known/openid-configuration`: \
+`/oauth2/token` and `/oauth2/introspect` take its forms and answer in its own JSON, errors included.
 """
 
 
