@@ -133,9 +133,9 @@ async def test_a_compressed_message_is_refused(channel: grpc.aio.Channel) -> Non
 @pytest.mark.parametrize(
     ("sent", "why"),
     [
-        (b"GET / HTTP/1.1\r\nhost: limits\r\n\r\n", "preamble"),
-        (PREFACE + SETTINGS + bytes.fromhex("000001000000000001") + b"x", "RECV_DATA"),
-        (PREFACE + SETTINGS + bytes.fromhex("004e20000000000001") + bytes(20_000), "overlong"),
+        (b"GET / HTTP/1.1\r\nhost: limits\r\n\r\n", "preface"),
+        (PREFACE + SETTINGS + bytes.fromhex("000001000000000001") + b"x", "before its head"),
+        (PREFACE + SETTINGS + bytes.fromhex("004e20000000000001") + bytes(20_000), "a frame has 20000 bytes"),
         (PREFACE + SETTINGS + bytes.fromhex("000003010500000001") + b"\xff\xff\xff", "header block"),
     ],
     ids=["another protocol", "a body before its head", "a huge frame", "a broken head"],
