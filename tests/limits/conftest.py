@@ -13,7 +13,10 @@ _CALLERS = itertools.count(1)
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def _shared_limits(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Limits]:
-    async with running_limits(tmp_path_factory.mktemp("limits"), plans=PLANS, cors_origins=[PAGE]) as limits:
+    # How long the edge and the limits service wait is not what these tests ask, and this machine may be busy.
+    patient = {"redis_patience_seconds": 5}
+    folder = tmp_path_factory.mktemp("limits")
+    async with running_limits(folder, plans=PLANS | patient, cors_origins=[PAGE], limits_timeout_seconds=5) as limits:
         yield limits
 
 

@@ -12,8 +12,9 @@ from meshkit.serve import run, serve
 async def main() -> None:
     """Serves until told to stop."""
     settings = Settings.load()
-    redis = patient_redis(settings)
-    batches = Batches(redis, SCRIPT)
+    patience_seconds = settings.redis_patience_seconds
+    redis = patient_redis(settings, patience_seconds=patience_seconds)
+    batches = Batches(redis, SCRIPT, patience_seconds=patience_seconds)
     listener = Listener(settings, answer(Limiter(Plans(settings), batches)))
     await serve(settings, servicers=[], dependencies=[redis, listener])
     await batches.close()

@@ -21,7 +21,6 @@ _MOST: Final = 100
 _APART_SECONDS: Final = 0.001
 """Of a run and the one before that was for several: calls that come in larger groups cost everyone on their way less, and who
 comes alone waits for nobody."""
-_PATIENCE_SECONDS: Final = 0.5
 
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -31,7 +30,7 @@ Tell = Callable[[Answer | Exception], None]
 refused the question."""
 
 
-def patient_redis(settings: ServiceSettings, *, patience_seconds: float = _PATIENCE_SECONDS) -> Redis:
+def patient_redis(settings: ServiceSettings, *, patience_seconds: float) -> Redis:
     """Returns the Redis that counts.
 
     It is waited for longer than a cache would be, since what is not counted passes: a process that is too busy to read an
@@ -60,7 +59,7 @@ class Batches:
     cost more than the run; see docs/limits.md.
     """
 
-    def __init__(self, redis: Redis, script: str, *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
+    def __init__(self, redis: Redis, script: str, *, patience_seconds: float) -> None:
         """Takes where to run what, and how long a run may take."""
         self._patience_seconds = patience_seconds
         self._redis = redis

@@ -14,6 +14,12 @@ class Settings(ServiceSettings, service="limits"):
         le=65535,
         description="Port on which Envoy asks; the gRPC port is for the health. 0 takes any free one.",
     )
+    redis_patience_seconds: float = Field(
+        0.5,
+        gt=0,
+        le=10,
+        description="How long Redis may take to count, in seconds; what takes longer passes uncounted.",
+    )
     public_requests_per_hour: int = Field(
         100, ge=0, description="Calls an hour of a caller without a token, counted by address."
     )
